@@ -1,0 +1,55 @@
+/* cpu.h - what other folders may call of cpu/.
+ *
+ * A vCPU runs on one thread. Other threads talk to it only through cpu_request, cpu_clear_request and cpu_kick.
+ */
+#ifndef SHADOW86_CPU_H
+#define SHADOW86_CPU_H
+
+#include "cpu/types.h"
+#include "mmu/mmu.h"
+
+struct vcpu;
+
+/* What the CPU needs of the machine around it. Every call is made on the vCPU's thread, without any lock held. */
+struct cpu_host {
+    u32 (*port_in)(void *ctx, u16 port, unsigned bytes);                /* bytes: 1, 2, 4 */
+    void (*port_out)(void *ctx, u16 port, unsigned bytes, u32 value);
+    int (*interrupt_ack)(void *ctx);        /* the vector to deliver (0..255), or -1 if the request has gone away */
+    u64 (*tsc)(void *ctx);                  /* the time-stamp counter before TSC_ADJUST */
+    void (*wait)(void *ctx);                /* HLT: sleeps until vcpu.pending is non-zero or a timer is due */
+    void (*timer_due)(void *ctx);           /* PEND_TIMER: run what is due (instruction-count clock) */
+    u64 (*apic_read_msr)(void *ctx, u32 msr);           /* x2APIC MSRs 0x800.., CR8 as 0x808 */
+    void (*apic_write_msr)(void *ctx, u32 msr, u64 value);
+    void (*apic_set_base)(void *ctx, u64 base);         /* IA32_APIC_BASE was written */
+    void (*ferr)(void *ctx, bool level);    /* the x87's FERR# (IRQ 13) where CR0.NE is 0 */
+    void (*shutdown)(void *ctx);            /* triple fault */
+};
+
+/* model: a name of -cpu with its +/- features, NULL for the default. On a bad one returns NULL and puts one line into
+ * err. The vCPU keeps phys, host and ctx by reference. */
+struct vcpu *vcpu_new(const char *model, struct physmap *phys, const struct cpu_host *host, void *ctx, char *err, size_t errlen);
+void vcpu_free(struct vcpu *c);
+void vcpu_reset(struct vcpu *c);            /* power-on or RESET# state, SDM 3A 9.1; own thread or stopped */
+void vcpu_init_signal(struct vcpu *c);      /* INIT# state */
+
+/* Runs the guest until PEND_STOP is requested (the bit is cleared). */
+void cpu_run(struct vcpu *c);
+/* Executes exactly one instruction (for tests, the gdb stub). */
+void cpu_step(struct vcpu *c);
+
+enum cpu_request { CPU_INTR, CPU_NMI, CPU_INIT, CPU_RESET, CPU_STOP, CPU_SIPI, CPU_TIMER, CPU_FLUSH };
+void cpu_request(struct vcpu *c, enum cpu_request r);          /* any thread; wakes a halted CPU through cpu_kick */
+void cpu_clear_request(struct vcpu *c, enum cpu_request r);    /* any thread; for the level CPU_INTR */
+bool cpu_has_request(const struct vcpu *c);                    /* any bit pending: the host's wait() returns */
+bool cpu_is_halted(const struct vcpu *c);
+void cpu_sipi(struct vcpu *c, u8 vector);
+
+/* Registers as text ("info registers" of the monitor), at most size bytes. */
+void cpu_print_state(struct vcpu *c, char *buf, size_t size);
+/* State that loaders set for direct kernel boot: 32-bit flat protected mode, paging off, interrupts off. */
+struct cpu_flat_start { u32 eip, eax, ebx, ecx, edx, esi, edi, ebp, esp; u16 cs, ds; u32 gdt_base; u16 gdt_limit; };
+void cpu_start_flat(struct vcpu *c, const struct cpu_flat_start *s);
+u64 cpu_icount(const struct vcpu *c);
+void cpu_list_models(void (*print)(const char *line, void *ctx), void *ctx);   /* -cpu help */
+
+#endif

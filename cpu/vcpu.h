@@ -1,0 +1,189 @@
+/* vcpu.h - the state of one virtual CPU.
+ *
+ * Private to cpu/ and (later) jit/: other folders use cpu.h. Fields are grouped by heat; the first group is what
+ * generated code will reach with short displacements.
+ */
+#ifndef SHADOW86_VCPU_H
+#define SHADOW86_VCPU_H
+
+#include <stdatomic.h>
+
+#include "cpu/cpuid.h"
+#include "cpu/insn.h"
+#include "cpu/types.h"
+#include "mmu/mmu.h"
+
+/* EFLAGS bits, SDM 1 3.4.3. */
+enum eflags {
+    EFL_CF = 1 << 0, EFL_1 = 1 << 1, EFL_PF = 1 << 2, EFL_AF = 1 << 4, EFL_ZF = 1 << 6, EFL_SF = 1 << 7,
+    EFL_TF = 1 << 8, EFL_IF = 1 << 9, EFL_DF = 1 << 10, EFL_OF = 1 << 11, EFL_IOPL = 3 << 12, EFL_NT = 1 << 14,
+    EFL_RF = 1 << 16, EFL_VM = 1 << 17, EFL_AC = 1 << 18, EFL_VIF = 1 << 19, EFL_VIP = 1 << 20, EFL_ID = 1 << 21,
+    EFL_STATUS = EFL_CF | EFL_PF | EFL_AF | EFL_ZF | EFL_SF | EFL_OF,
+};
+
+enum cr0 { CR0_PE = 1, CR0_MP = 2, CR0_EM = 4, CR0_TS = 8, CR0_ET = 16, CR0_NE = 32, CR0_WP = 1 << 16, CR0_AM = 1 << 18,
+           CR0_NW = 1 << 29, CR0_CD = 1 << 30 };
+#define CR0_PG (1u << 31)
+enum cr4 { CR4_VME = 1, CR4_PVI = 2, CR4_TSD = 4, CR4_DE = 8, CR4_PSE = 16, CR4_PAE = 32, CR4_MCE = 64, CR4_PGE = 128,
+           CR4_PCE = 256, CR4_OSFXSR = 512, CR4_OSXMMEXCPT = 1024, CR4_UMIP = 2048, CR4_FSGSBASE = 1 << 16,
+           CR4_PCIDE = 1 << 17, CR4_OSXSAVE = 1 << 18, CR4_SMEP = 1 << 20, CR4_SMAP = 1 << 21 };
+enum efer { EFER_SCE = 1, EFER_LME = 1 << 8, EFER_LMA = 1 << 10, EFER_NXE = 1 << 11, EFER_FFXSR = 1 << 14 };
+
+/* Exception vectors, SDM 3A 6.3.1. */
+enum exc { EXC_DE, EXC_DB, EXC_NMI, EXC_BP, EXC_OF, EXC_BR, EXC_UD, EXC_NM, EXC_DF, EXC_TS = 10, EXC_NP, EXC_SS, EXC_GP,
+           EXC_PF, EXC_MF = 16, EXC_AC, EXC_MC, EXC_XM };
+
+/* A segment register with its hidden part. attr is the descriptor's second dword, bits 23:8, shifted down by 8:
+ * type 3:0, S 4, DPL 6:5, P 7, (limit 19:16 in 11:8: not used), AVL 12, L 13, D/B 14, G 15. */
+struct segment {
+    u64 base;
+    u32 limit;          /* in bytes, inclusive, already scaled by G */
+    u16 sel;
+    u16 attr;
+    u8 unusable;        /* null selector loaded: any access faults (not in 64-bit mode) */
+    u8 flat_read;       /* reads (and, for CS, fetches) need no check: usable, base + limit cover all of 4 GiB with base 0 */
+    u8 flat_write;      /* the same for writes */
+};
+enum seg_attr { SEG_A = 1, SEG_W = 2 /* data: writable; code: readable */, SEG_E = 4 /* data: down; code: conforming */,
+                SEG_CODE = 8, SEG_S = 16, SEG_DPL = 0x60, SEG_P = 0x80, SEG_L = 1 << 13, SEG_D = 1 << 14, SEG_G = 1 << 15 };
+
+struct f80 { u64 mant; u16 se; };       /* sign in bit 15 of se, explicit integer bit in mant */
+
+struct x87 {
+    struct f80 r[8];    /* physical registers R0..R7; ST(i) = r[(TOP + i) & 7]; MMi = r[i].mant */
+    u16 cw, sw;         /* sw holds TOP in bits 13:11 */
+    u8 empty;           /* bit i set: R[i] is tagged empty */
+    u16 fop, fcs, fds;  /* last non-control instruction: 11-bit opcode, selectors */
+    u64 fip, fdp;       /* its address and its operand's (offsets) */
+};
+
+union vec {
+    u8 b[32]; s8 sb[32]; u16 w[16]; s16 sw[16]; u32 d[8]; s32 sd[8]; u64 q[4]; s64 sq[4]; float f32[8]; double f64[4];
+} __attribute__((aligned(32)));
+
+/* Requests to leave the fast loop: bits of vcpu.pending. Set by any thread with atomic_fetch_or. */
+enum pending {
+    PEND_INTR = 1 << 0,     /* level: an interrupt controller has an interrupt to deliver; looked at if IF and no shadow */
+    PEND_NMI = 1 << 1,
+    PEND_INIT = 1 << 2,
+    PEND_RESET = 1 << 3,
+    PEND_STOP = 1 << 4,     /* return from cpu_run soon (pause, power-off, snapshot) */
+    PEND_CODE = 1 << 5,     /* another thread wrote to a page that holds decoded code: drop what is stale */
+    PEND_FLUSH = 1 << 6,    /* another thread changed the physical map: flush the TLB */
+    PEND_TIMER = 1 << 7,    /* instruction-count clock: a deadline is reached */
+    PEND_TRAP = 1 << 8,     /* own thread: a #DB trap, single-step or shadow is to be handled at this boundary */
+    PEND_SIPI = 1 << 9,     /* Start-up IPI; its vector is in sipi_vector */
+};
+
+/* Lazy arithmetic flags: see flags.h for how they are kept. */
+struct lazy_flags { u64 result, a, b; u32 op; };
+
+struct vcpu {
+    /* hot */
+    union {
+        u64 gpr[GPR_COUNT];
+        struct { u64 rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15, rip, zero; };
+    };
+    _Atomic u32 pending;        /* enum pending */
+    u32 eflags;                 /* all bits but the status flags, which flags.h computes; read with rflags_get() */
+    struct lazy_flags lazy;
+    u8 cpl;                     /* 0..3; 3 in virtual-8086 mode, 0 in real mode */
+    u8 code_size;               /* 2, 4, 8: the current code segment's size */
+    u8 stack_size;              /* 2, 4, 8: stack address size (SS.B, or 8 in 64-bit mode) */
+    u8 shadow;                  /* enum shadow: what the instruction just run inhibits */
+    bool halted;                /* HLT or MWAIT: waits for an interrupt */
+    struct segment seg[SEG_COUNT];
+    u64 icount;                 /* instructions retired since power-on */
+
+    struct mmu mmu;             /* paging mode, TLB */
+
+    /* system registers */
+    u64 cr0, cr2, cr3, cr4, efer, xcr0;
+    struct segment ldtr, tr;
+    struct { u64 base; u16 limit; } gdtr, idtr;
+    u64 dr[8];
+    u64 star, lstar, cstar, fmask, kernel_gs_base, tsc_aux;
+    u64 sysenter_cs, sysenter_esp, sysenter_eip;
+    u64 pat, misc_enable, apic_base, tsc_offset, tsc_deadline;
+    u64 mtrr_def_type, mtrr_phys[16], mtrr_fixed[11], mcg_status, mc_bank[10][4];
+    u32 sipi_vector;
+    bool nmi_blocked;
+
+    /* the fault that in_*() noted; delivered by the interpreter's loop */
+    struct { u8 vector; bool has_error; u32 error; } exc;
+    u64 dr6_pending;            /* #DB trap bits collected for the boundary after this instruction */
+
+    /* floating point and vectors */
+    struct x87 x87;
+    u32 mxcsr;
+    union vec vec[16];
+
+    struct cpu_model model;     /* what CPUID says and which instructions exist */
+    const struct cpu_host *host;    /* ports, interrupt acknowledge, time: see cpu.h */
+    void *host_ctx;
+    struct icache *icache;      /* decoded blocks: icache.c */
+};
+
+enum shadow { SHADOW_NONE, SHADOW_STI = 1, SHADOW_MOV_SS = 2 };
+
+static inline bool in_real_mode(const struct vcpu *c) { return !(c->cr0 & CR0_PE); }
+static inline bool in_v86_mode(const struct vcpu *c) { return c->eflags & EFL_VM; }
+static inline bool in_protected_mode(const struct vcpu *c) { return (c->cr0 & CR0_PE) && !(c->eflags & EFL_VM); }
+static inline bool in_long_mode(const struct vcpu *c) { return c->efer & EFER_LMA; }    /* 64-bit or compatibility */
+static inline bool in_64bit_mode(const struct vcpu *c) { return c->code_size == 8; }
+
+/* --- faults: vcpu.c. Both note the fault and return false, so that in_*() can `return cpu_fault(...)`. --- */
+bool cpu_fault(struct vcpu *c, enum exc vector);                        /* no error code (#AC, #DF: 0 is added) */
+bool cpu_fault_code(struct vcpu *c, enum exc vector, u32 error);        /* #GP #SS #NP #TS #PF */
+
+/* --- RFLAGS as the guest sees it: flags.h's lazy part and eflags together. flags.c --- */
+u64 rflags_get(const struct vcpu *c);
+void rflags_set(struct vcpu *c, u64 value);     /* all bits, unchecked; updates pending (TF) */
+static inline void rflags_put(struct vcpu *c, u32 mask, u32 bits)       /* replaces the bits in mask */
+{
+    rflags_set(c, (rflags_get(c) & ~(u64)mask) | (bits & mask));
+}
+
+/* --- segments: segment.c --- */
+bool segment_load(struct vcpu *c, enum sreg s, u16 sel);    /* MOV/POP to a segment register other than CS, SDM 3A 5 */
+void segment_set_real(struct vcpu *c, enum sreg s, u16 sel);/* real and virtual-8086 mode: base = sel << 4 */
+void segment_refresh(struct vcpu *c);   /* recomputes flat_*, code_size, stack_size, the MMU's view after any change of
+                                           CS, SS, CPL, CR0, EFER or VM */
+
+/* --- far transfers: far.c. RIP and CS (and SS:RSP, CPL) change only if everything succeeds. --- */
+bool far_jump(struct vcpu *c, u16 sel, u64 offset, unsigned opsize);
+bool far_call(struct vcpu *c, u16 sel, u64 offset, unsigned opsize);
+bool far_return(struct vcpu *c, unsigned opsize, unsigned pop_bytes);
+bool interrupt_return(struct vcpu *c, unsigned opsize);     /* IRET, IRETD, IRETQ */
+
+/* --- interrupts and exceptions: interrupt.c --- */
+enum int_kind { INT_EXCEPTION, INT_SOFTWARE /* INT n */, INT_SOFT_EXC /* INT3, INTO */, INT_PRIV /* INT1 */, INT_EXTERNAL, INT_NMI };
+bool interrupt_software(struct vcpu *c, u8 vector, enum int_kind kind);     /* from in_int*: false if it faulted */
+void exception_deliver(struct vcpu *c);     /* delivers c->exc with #DF and triple-fault rules; never fails */
+/* Acts on c->pending at an instruction boundary in the order of SDM 3A table 6-2. Returns false if cpu_run must return. */
+bool cpu_boundary(struct vcpu *c);
+
+/* --- hardware task switch: task.c, SDM 3A 7.3 --- */
+enum task_switch { TASK_JMP, TASK_CALL, TASK_IRET, TASK_INT };
+bool task_switch(struct vcpu *c, u16 sel, enum task_switch why, bool has_error, u32 error);
+
+/* --- system registers: sysreg.c, msr.c. All checks included; false if a fault was noted. --- */
+bool sysreg_write_cr(struct vcpu *c, unsigned cr, u64 value);
+bool sysreg_read_cr(struct vcpu *c, unsigned cr, u64 *value);
+bool sysreg_write_dr(struct vcpu *c, unsigned dr, u64 value);
+bool sysreg_read_dr(struct vcpu *c, unsigned dr, u64 *value);
+bool sysreg_write_xcr(struct vcpu *c, u32 index, u64 value);
+bool msr_read(struct vcpu *c, u32 index, u64 *value);       /* SDM 4; unknown ones: logged, #GP(0) */
+bool msr_write(struct vcpu *c, u32 index, u64 value);
+void sysreg_refresh_mmu(struct vcpu *c);    /* hands CR0, CR3, CR4, EFER, CPL, AC to the MMU */
+
+/* --- availability of the floating-point and vector units, checked before the operands: fpu.c --- */
+bool fpu_check_x87(struct vcpu *c, bool waiting);   /* #NM, #UD, pending #MF */
+bool fpu_check_mmx(struct vcpu *c);                 /* also: TOP = 0, all tags valid is the caller's business at commit */
+bool fpu_check_sse(struct vcpu *c, const struct insn *in);
+
+/* --- the interpreter: interp.c --- */
+void interp_run(struct vcpu *c);    /* runs until cpu_boundary says stop */
+void interp_step(struct vcpu *c);   /* exactly one instruction (or one iteration of a REP string), faults delivered */
+
+#endif

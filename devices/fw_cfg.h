@@ -1,0 +1,27 @@
+/* fw_cfg.h - QEMU's firmware configuration device: selector at port 0x510, data at 0x511, DMA at 0x514.
+ * Contents are made in bios/. Format: QEMU docs/specs/fw_cfg. */
+#ifndef SHADOW86_FW_CFG_H
+#define SHADOW86_FW_CFG_H
+
+#include "devices/device.h"
+
+enum fw_cfg_key {   /* numbers that SeaBIOS and kernels know */
+    FW_CFG_SIGNATURE = 0x00, FW_CFG_ID = 0x01, FW_CFG_UUID = 0x02, FW_CFG_RAM_SIZE = 0x03, FW_CFG_NOGRAPHIC = 0x04,
+    FW_CFG_NB_CPUS = 0x05, FW_CFG_KERNEL_ADDR = 0x07, FW_CFG_KERNEL_SIZE = 0x08, FW_CFG_INITRD_ADDR = 0x0a,
+    FW_CFG_INITRD_SIZE = 0x0b, FW_CFG_BOOT_MENU = 0x0e, FW_CFG_MAX_CPUS = 0x0f, FW_CFG_KERNEL_ENTRY = 0x10,
+    FW_CFG_KERNEL_DATA = 0x11, FW_CFG_INITRD_DATA = 0x12, FW_CFG_CMDLINE_ADDR = 0x13, FW_CFG_CMDLINE_SIZE = 0x14,
+    FW_CFG_CMDLINE_DATA = 0x15, FW_CFG_SETUP_ADDR = 0x16, FW_CFG_SETUP_SIZE = 0x17, FW_CFG_SETUP_DATA = 0x18,
+    FW_CFG_FILE_DIR = 0x19, FW_CFG_FILE_FIRST = 0x20,
+};
+
+extern const struct device_class fw_cfg_class;
+struct fw_cfg;
+/* The device copies the data. Numeric helpers store little-endian. */
+void fw_cfg_add(struct fw_cfg *f, u16 key, const void *data, size_t n);
+void fw_cfg_add_u16(struct fw_cfg *f, u16 key, u16 v);
+void fw_cfg_add_u32(struct fw_cfg *f, u16 key, u32 v);
+void fw_cfg_add_u64(struct fw_cfg *f, u16 key, u64 v);
+void fw_cfg_add_string(struct fw_cfg *f, u16 key, const char *s);           /* with its NUL */
+void fw_cfg_add_file(struct fw_cfg *f, const char *name, const void *data, size_t n);
+
+#endif

@@ -1,0 +1,184 @@
+/* mmu.h - guest memory: RAM, the physical address map, the guest's page tables, the TLB, pages that hold code.
+ *
+ * Grouped by the file that implements each part. mmu/ knows neither struct vcpu nor devices: the CPU hands it the
+ * paging mode, devices hand it functions.
+ */
+#ifndef SHADOW86_MMU_H
+#define SHADOW86_MMU_H
+
+#include <stdatomic.h>
+#include <string.h>
+
+#include "cpu/types.h"
+
+#define PAGE_SHIFT 12
+#define PAGE_SIZE 4096u
+#define PAGE_MASK (~(u64)4095)
+
+/* ------------------------------------------------------------------ ram.c: memory of the guest in a memfd ----- */
+struct ram {
+    u8 *base;           /* host address */
+    u64 size;           /* bytes, a multiple of 4096 */
+    int fd;             /* memfd, sparse; windows map it a second time */
+};
+/* Returns NULL and one line in err if the host cannot give it. */
+struct ram *ram_new(u64 size, char *err, size_t errlen);
+void ram_free(struct ram *r);
+
+/* -------------------------------------------------------- physmap.c: what stands at a guest physical address ----- */
+/* Regions overlap; the one with the higher priority is seen. They may be added, moved, enabled and disabled while the
+ * machine runs (PAM, SMRAM, PCI BARs), under the machine lock; every change flushes the TLBs. */
+enum region_kind { REGION_RAM, REGION_ROM /* reads memory, drops writes */, REGION_MMIO };
+struct mmio_ops {       /* offset from the region's start; bytes 1, 2, 4 (8 is split by physmap unless wide is set) */
+    u64 (*read)(void *ctx, u64 offset, unsigned bytes);
+    void (*write)(void *ctx, u64 offset, unsigned bytes, u64 value);
+    bool wide;
+};
+struct region {
+    const char *name;
+    gpa start;
+    u64 size;               /* both multiples of 4096 for RAM and ROM */
+    int priority;           /* RAM 0, PCI BARs 1, low-memory overlays (VGA, PAM) 2.. */
+    enum region_kind kind;
+    bool enabled;
+    struct ram *ram;        /* RAM, ROM: memory and the offset in it */
+    u64 ram_offset;
+    bool log_dirty;         /* RAM: writes set bits in dirty (VGA memory) */
+    _Atomic u64 *dirty;     /* one bit per page, allocated by the owner */
+    const struct mmio_ops *ops;
+    void *ctx;
+};
+struct physmap;
+struct physmap *physmap_new(void);
+void physmap_free(struct physmap *p);
+void physmap_add(struct physmap *p, struct region *r);      /* keeps r by reference, until physmap_remove */
+void physmap_remove(struct physmap *p, struct region *r);
+void physmap_change(struct physmap *p, struct region *r, gpa start, bool enabled);
+void physmap_changed(struct physmap *p);    /* after editing other fields (kind, ram_offset...) of regions in the map */
+void physmap_set_a20(struct physmap *p, bool on);           /* off: address bit 20 reads as 0 for CPU accesses */
+bool physmap_a20(const struct physmap *p);
+
+/* Accesses by physical address from devices (DMA) and loaders, under the machine lock, any thread, any length. Holes read as all ones and drop
+ * writes. Writes tell codepages and dirty logs. */
+void physmap_read(struct physmap *p, gpa a, void *buf, u64 bytes);
+void physmap_write(struct physmap *p, gpa a, const void *buf, u64 bytes);
+u64 physmap_read_int(struct physmap *p, gpa a, unsigned bytes);
+void physmap_write_int(struct physmap *p, gpa a, unsigned bytes, u64 v);
+/* Host address of [a, a+bytes) if all of it is one stretch of RAM (or ROM, if !write), else NULL. The pointer is good
+ * until the map changes; who writes through it calls physmap_wrote afterwards. */
+u8 *physmap_ptr(struct physmap *p, gpa a, u64 bytes, bool write);
+void physmap_wrote(struct physmap *p, gpa a, u64 bytes);
+void physmap_print(struct physmap *p, void (*print)(const char *line, void *ctx), void *ctx);
+
+/* MMIO from the CPU goes through these so that the machine lock is taken around it. Set once by the machine. */
+void physmap_set_lock(struct physmap *p, void (*lock)(void *ctx), void (*unlock)(void *ctx), void *ctx);
+
+/* --------------------------------------------- codepages.c: which pages hold decoded or translated code ----- */
+/* 64-byte chunks of physical pages that hold code. A page with such a chunk never has a write entry in any TLB, so that
+ * each store to it comes to the slow path, which compares chunks. */
+typedef void code_written_fn(void *ctx, gpa a, u64 bytes);  /* drop code in [a, a+bytes); on the vCPU's own thread */
+typedef void code_kick_fn(void *ctx);   /* another thread wrote code: make the vCPU call codepages_drain soon */
+void codepages_set_owner(struct physmap *p, code_written_fn *written, code_kick_fn *kick, void *ctx);
+void codepages_mark(struct physmap *p, gpa a, unsigned bytes);  /* code of [a, a+bytes) was decoded; flushes write entries */
+void codepages_clear(struct physmap *p, gpa page);              /* no code left on this page */
+void codepages_drain(struct physmap *p);                        /* on the vCPU's thread: report writes by other threads */
+
+/* ---------------------------------------------------------------------- walk.c, tlb.c, access.c: per vCPU ----- */
+enum access { ACCESS_READ, ACCESS_WRITE, ACCESS_FETCH };
+
+/* Who accesses: chosen from CPL, CR4.SMAP and EFLAGS.AC. Each has TLB tables of its own. */
+enum view { VIEW_USER, VIEW_KERNEL /* supervisor, user pages allowed */, VIEW_KERNEL_SMAP /* supervisor, user pages denied */, VIEW_COUNT };
+
+/* Result of a refused access: #PF(error) with CR2 = addr. Error code bits, SDM 3A 4.7. */
+struct mmu_fault { gla addr; u32 error; };
+enum pf_error { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16 };
+
+/* A TLB entry of 16 bytes. `tag` is the page's linear address, or has low bits set (never equal to a page address) for
+ * an invalid entry and for pages that always take the slow path (MMIO, code pages for writes, dirty logging). */
+struct tlb_entry { u64 tag; u64 addend; /* host address = linear address + addend */ };
+#define TLB_BITS 10
+#define TLB_SIZE (1u << TLB_BITS)
+#define TLB_INVALID 1
+
+struct mmu {
+    struct tlb_entry *rd, *wr;              /* tables of the current view (tlb[view][...]) */
+    enum view view;
+    struct mmu_fault fault;                 /* of the last function that returned false */
+    struct physmap *phys;
+    /* paging mode, set by mmu_set_paging */
+    u64 cr0, cr3, cr4, efer;
+    u64 pdpte[4];                           /* PAE: loaded with CR3, SDM 3A 4.4.1 */
+    u8 phys_bits;
+    struct tlb *tlb;                        /* everything private to tlb.c */
+};
+
+void mmu_init(struct mmu *m, struct physmap *phys, unsigned phys_bits);     /* registers with phys for flushes */
+void mmu_fini(struct mmu *m);
+/* The control registers that matter to paging; flushes what SDM 3A 4.10.4 says must go on that change. cr3_written: the
+ * value in cr3 was loaded by MOV CR3 / task switch (flush even if equal), bit 63 already taken off and given as
+ * keep_pcid. For PAE the caller has loaded pdpte[] before (mmu_load_pdptes). */
+void mmu_set_paging(struct mmu *m, u64 cr0, u64 cr3, u64 cr4, u64 efer, bool cr3_written, bool keep_pcid);
+bool mmu_load_pdptes(struct mmu *m, u64 cr3, u64 pdpte[4]);     /* false: a reserved bit is set (#GP) */
+static inline void mmu_set_view(struct mmu *m, enum view view);
+void mmu_flush_all(struct mmu *m);                  /* global entries too */
+void mmu_flush_nonglobal(struct mmu *m);            /* current PCID */
+void mmu_flush_page(struct mmu *m, gla a);          /* INVLPG */
+enum invpcid { INVPCID_ADDRESS, INVPCID_SINGLE, INVPCID_ALL_GLOBAL, INVPCID_ALL };
+void mmu_invpcid(struct mmu *m, enum invpcid type, u16 pcid, gla a);
+
+/* Slow path: any length up to 4096, page crossing, MMIO, faults. a is canonical or truncated already. All or nothing
+ * with respect to faults. view says for whom (VIEW_KERNEL for sys_read and friends). */
+bool mmu_read(struct mmu *m, gla a, void *buf, unsigned bytes, enum view view);
+bool mmu_write(struct mmu *m, gla a, const void *buf, unsigned bytes, enum view view);
+bool mmu_probe(struct mmu *m, gla a, unsigned bytes, enum access access, enum view view);
+/* Translates for execution. *host: address of the byte at a if it is RAM or ROM, else NULL (fetch through
+ * physmap_read_int). Bytes up to the end of the page may be read there. Cached (a code TLB of its own). */
+bool mmu_fetch(struct mmu *m, gla a, enum view view, gpa *pa, const u8 **host);
+/* Translation without side effects (monitor, gdb): no A/D bits, no fault noted. */
+bool mmu_translate_debug(struct mmu *m, gla a, gpa *pa);
+
+static inline unsigned tlb_index(gla a) { return (a >> PAGE_SHIFT) & (TLB_SIZE - 1); }
+
+/* Host address for an aligned-or-not access of `bytes` that stays inside one page, or NULL: take the slow path. One
+ * compare: an access that crosses into the next page fails it too. */
+static inline u8 *tlb_hit(const struct tlb_entry *table, gla a, unsigned bytes)
+{
+    const struct tlb_entry *e = &table[tlb_index(a)];
+    if (likely(((a + bytes - 1) & PAGE_MASK) == e->tag))
+        return (u8 *)(uintptr_t)(a + e->addend);
+    return NULL;
+}
+
+#define MMU_INT(bits) \
+    static inline bool mmu_read##bits(struct mmu *m, gla a, u##bits *v) \
+    { \
+        const u8 *p = tlb_hit(m->rd, a, bits / 8); \
+        if (unlikely(!p)) \
+            return mmu_read(m, a, v, bits / 8, m->view); \
+        memcpy(v, p, bits / 8); \
+        return true; \
+    } \
+    static inline bool mmu_write##bits(struct mmu *m, gla a, u##bits v) \
+    { \
+        u8 *p = tlb_hit(m->wr, a, bits / 8); \
+        if (unlikely(!p)) \
+            return mmu_write(m, a, &v, bits / 8, m->view); \
+        memcpy(p, &v, bits / 8); \
+        return true; \
+    }
+MMU_INT(8)
+MMU_INT(16)
+MMU_INT(32)
+MMU_INT(64)
+#undef MMU_INT
+
+struct tlb_entry *mmu_view_table(struct mmu *m, enum view view, enum access access);
+static inline void mmu_set_view(struct mmu *m, enum view view)
+{
+    m->view = view;
+    m->rd = mmu_view_table(m, view, ACCESS_READ);
+    m->wr = mmu_view_table(m, view, ACCESS_WRITE);
+}
+u64 mmu_walk_count(const struct mmu *m);    /* statistics: refills so far */
+
+#endif
