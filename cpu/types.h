@@ -5,6 +5,7 @@
 #ifndef SHADOW86_TYPES_H
 #define SHADOW86_TYPES_H
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
