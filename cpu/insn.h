@@ -75,6 +75,7 @@ struct insn {
     u8 vl;              /* vector length in bytes: 8 (MMX), 16, 32; 0 if not a vector instruction */
     u8 prefix;          /* enum insn_prefix bits as they stood in the bytes (for printing and hints) */
     struct operand op[4];
+    u32 aux[3];         /* the interpreter's own, set when it chooses `run` */
 };
 static_assert(sizeof(struct insn) == 64, "one decoded instruction, one cache line");
 
