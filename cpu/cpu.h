@@ -23,6 +23,7 @@ struct cpu_host {
     void (*apic_set_base)(void *ctx, u64 base);         /* IA32_APIC_BASE was written */
     void (*ferr)(void *ctx, bool level);    /* the x87's FERR# (IRQ 13) where CR0.NE is 0 */
     void (*shutdown)(void *ctx);            /* triple fault */
+    void (*kick)(void *ctx);                /* may be NULL. Any thread: cpu_request has set a bit, wait() must look again */
 };
 
 /* model: a name of -cpu with its +/- features, NULL for the default. On a bad one returns NULL and puts one line into

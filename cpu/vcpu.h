@@ -92,6 +92,7 @@ struct vcpu {
     u8 stack_size;              /* 2, 4, 8: stack address size (SS.B, or 8 in 64-bit mode) */
     u8 shadow;                  /* enum shadow: what the instruction just run inhibits */
     bool halted;                /* HLT or MWAIT: waits for an interrupt */
+    u8 access_checks;           /* enum access_check; while any bit is set, flat_read and flat_write of all segments are 0 */
     struct segment seg[SEG_COUNT];
     u64 icount;                 /* instructions retired since power-on */
 
@@ -108,10 +109,12 @@ struct vcpu {
     u64 mtrr_def_type, mtrr_phys[16], mtrr_fixed[11], mcg_status, mc_bank[10][4];
     u32 sipi_vector;
     bool nmi_blocked;
+    bool wait_sipi;             /* after INIT, not the bootstrap processor: nothing but SIPI (and RESET) is looked at */
+    u64 xss, feature_control, debugctl, bios_sign, hwcr, syscfg;
 
     /* the fault that in_*() noted; delivered by the interpreter's loop */
     struct { u8 vector; bool has_error; u32 error; } exc;
-    u64 dr6_pending;            /* #DB trap bits collected for the boundary after this instruction */
+    u64 dr6_pending;            /* #DB trap bits (DR6 layout) collected for the boundary after this instruction */
 
     /* floating point and vectors */
     struct x87 x87;
@@ -125,6 +128,9 @@ struct vcpu {
 };
 
 enum shadow { SHADOW_NONE, SHADOW_STI = 1, SHADOW_MOV_SS = 2 };
+/* What mem_linear has to do besides limits and types, set by segment_refresh. Not set in the common case, so the inline
+ * paths need not look: they test flat_*, which is 0 then. */
+enum access_check { CHECK_ALIGN = 1 /* #AC: CPL 3, CR0.AM, EFLAGS.AC */, CHECK_BREAK = 2 /* data breakpoints in DR7 */ };
 
 static inline bool in_real_mode(const struct vcpu *c) { return !(c->cr0 & CR0_PE); }
 static inline bool in_v86_mode(const struct vcpu *c) { return c->eflags & EFL_VM; }
@@ -158,10 +164,57 @@ bool interrupt_return(struct vcpu *c, unsigned opsize);     /* IRET, IRETD, IRET
 
 /* --- interrupts and exceptions: interrupt.c --- */
 enum int_kind { INT_EXCEPTION, INT_SOFTWARE /* INT n */, INT_SOFT_EXC /* INT3, INTO */, INT_PRIV /* INT1 */, INT_EXTERNAL, INT_NMI };
+/* INS, OUTS, IN, OUT: #GP(0) if IOPL and the TSS's bitmap deny [port, port + bytes). interp_sys.c */
+bool io_permitted(struct vcpu *c, u16 port, unsigned bytes);
+u32 io_read(struct vcpu *c, u16 port, unsigned bytes);      /* to the host, I/O breakpoints noted; after io_permitted */
+void io_write(struct vcpu *c, u16 port, unsigned bytes, u32 value);
+
 bool interrupt_software(struct vcpu *c, u8 vector, enum int_kind kind);     /* from in_int*: false if it faulted */
 void exception_deliver(struct vcpu *c);     /* delivers c->exc with #DF and triple-fault rules; never fails */
 /* Acts on c->pending at an instruction boundary in the order of SDM 3A table 6-2. Returns false if cpu_run must return. */
 bool cpu_boundary(struct vcpu *c);
+
+/* --- debug registers, single step, shadows: debug.c, SDM 3B 17. ---
+ *
+ * Instructions run one at a time ("stepping") while TF, RF, a breakpoint in DR7 or a shadow (STI, MOV SS) is in force.
+ * Whoever brings one of them about (rflags_set, cpu_set_shadow, sysreg_write_dr) also sets PEND_TRAP, and cpu_boundary
+ * keeps PEND_TRAP set for as long as cpu_stepping() says so, so the interpreter's loop is:
+ *
+ *     for (;;) {
+ *         if (c->pending && !cpu_boundary(c)) return;         // may change RIP, mode, everything
+ *         if (cpu_stepping(c)) interp_step(c); else run a block, until pending or a branch or an ATTR_SYS row;
+ *     }
+ *
+ * and interp_step is:
+ *
+ *     if (!debug_step_begin(c)) { exception_deliver(c); return; }     // #DB instruction breakpoint, fetch not yet done
+ *     fetch, decode, run; on a fault: put RIP back, exception_deliver(c).
+ *
+ * debug_step_begin ends the shadow and RF of the instruction before, and notes BS in dr6_pending if TF is set (SYSCALL,
+ * INT n and faults take it back). A block must end after every row with ATTR_SYS, since these make shadows, set
+ * `halted` (with PEND_TRAP) and so on. REP string instructions: if an iteration is not the last and c->pending is set or
+ * cpu_stepping, return true with RIP at the instruction itself (interp_step: one iteration), after which a pending
+ * interrupt's or trap's flags image needs RF: call debug_set_resume(c).
+ * Data breakpoints: mem_linear calls debug_data(c, gla, bytes, write) for a good access if access_checks & CHECK_BREAK. */
+static inline bool cpu_stepping(const struct vcpu *c)
+{
+    return (c->eflags & (EFL_TF | EFL_RF)) || c->shadow || (c->dr[7] & 0xff);
+}
+static inline void cpu_raise(struct vcpu *c, u32 bits)      /* sets bits of pending on the vCPU's own thread */
+{
+    atomic_fetch_or_explicit(&c->pending, bits, memory_order_relaxed);
+}
+static inline void cpu_set_shadow(struct vcpu *c, enum shadow s)
+{
+    c->shadow = s;
+    cpu_raise(c, PEND_TRAP);
+}
+bool debug_step_begin(struct vcpu *c);      /* false: #DB noted (instruction breakpoint) */
+static inline void debug_set_resume(struct vcpu *c) { c->eflags |= EFL_RF; cpu_raise(c, PEND_TRAP); }
+void debug_data(struct vcpu *c, gla a, unsigned bytes, bool write);
+void debug_io(struct vcpu *c, u16 port, unsigned bytes);    /* I/O breakpoints (CR4.DE) */
+void debug_clear_step(struct vcpu *c);      /* takes back the BS that debug_step_begin noted */
+void debug_raise(struct vcpu *c, u64 dr6);  /* a trap (DR6 bits) for the boundary after this instruction */
 
 /* --- hardware task switch: task.c, SDM 3A 7.3 --- */
 enum task_switch { TASK_JMP, TASK_CALL, TASK_IRET, TASK_INT };
@@ -176,6 +229,9 @@ bool sysreg_write_xcr(struct vcpu *c, u32 index, u64 value);
 bool msr_read(struct vcpu *c, u32 index, u64 *value);       /* SDM 4; unknown ones: logged, #GP(0) */
 bool msr_write(struct vcpu *c, u32 index, u64 value);
 void sysreg_refresh_mmu(struct vcpu *c);    /* hands CR0, CR3, CR4, EFER, CPL, AC to the MMU */
+void sysreg_refresh_view(struct vcpu *c);   /* after a change of CPL or EFLAGS.AC alone: view and access_checks (segment_refresh
+                                               calls it; rflags_set must if it changes AC) */
+u64 cpu_tsc(struct vcpu *c);                /* the time-stamp counter as RDTSC sees it */
 
 /* --- availability of the floating-point and vector units, checked before the operands: fpu.c --- */
 bool fpu_check_x87(struct vcpu *c, bool waiting);   /* #NM, #UD, pending #MF */
