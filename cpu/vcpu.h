@@ -92,6 +92,8 @@ struct vcpu {
     u8 stack_size;              /* 2, 4, 8: stack address size (SS.B, or 8 in 64-bit mode) */
     u8 shadow;                  /* enum shadow: what the instruction just run inhibits */
     bool halted;                /* HLT or MWAIT: waits for an interrupt */
+    bool in_shutdown;           /* triple fault: waits for RESET, INIT, NMI */
+    _Atomic u32 wake_mask;      /* bits of pending that end the host's wait() */
     u8 access_checks;           /* enum access_check; while any bit is set, flat_read and flat_write of all segments are 0 */
     struct segment seg[SEG_COUNT];
     u64 icount;                 /* instructions retired since power-on */
@@ -114,6 +116,7 @@ struct vcpu {
 
     /* the fault that in_*() noted; delivered by the interpreter's loop */
     struct { u8 vector; bool has_error; u32 error; } exc;
+    u8 exc_ext;                 /* 1 while an event is delivered whose faults carry EXT in their error code */
     u64 dr6_pending;            /* #DB trap bits (DR6 layout) collected for the boundary after this instruction */
 
     /* floating point and vectors */
@@ -155,6 +158,31 @@ bool segment_load(struct vcpu *c, enum sreg s, u16 sel);    /* MOV/POP to a segm
 void segment_set_real(struct vcpu *c, enum sreg s, u16 sel);/* real and virtual-8086 mode: base = sel << 4 */
 void segment_refresh(struct vcpu *c);   /* recomputes flat_*, code_size, stack_size, the MMU's view after any change of
                                            CS, SS, CPL, CR0, EFER or VM */
+
+/* A code or data segment's descriptor has been checked: what the hidden part becomes. */
+struct descriptor { u64 low, high /* of a 16-byte system descriptor */; gla at; };
+/* Reads the descriptor that sel names from the GDT or LDT; `vector`(sel) if it is beyond the table. bytes: 8 or 16. */
+bool descriptor_read(struct vcpu *c, u16 sel, unsigned bytes, enum exc vector, struct descriptor *d);
+bool descriptor_set_type(struct vcpu *c, const struct descriptor *d, unsigned set, unsigned clear); /* type bits, in memory */
+struct segment descriptor_segment(const struct descriptor *d, u16 sel);
+static inline unsigned desc_attr(const struct descriptor *d) { return d->low >> 40 & 0xf0ff; }
+static inline unsigned desc_type(const struct descriptor *d) { return d->low >> 40 & 0x1f; }    /* S and type */
+static inline unsigned desc_dpl(const struct descriptor *d) { return d->low >> 45 & 3; }
+static inline bool desc_present(const struct descriptor *d) { return d->low >> 47 & 1; }
+enum system_type { SYS_TSS16 = 1, SYS_LDT = 2, SYS_TSS16_BUSY = 3, SYS_CALL16 = 4, SYS_TASK_GATE = 5, SYS_INT16 = 6,
+                   SYS_TRAP16 = 7, SYS_TSS32 = 9, SYS_TSS32_BUSY = 11, SYS_CALL32 = 12, SYS_INT32 = 14, SYS_TRAP32 = 15 };
+static inline bool sel_null(u16 sel) { return !(sel & ~3); }
+static inline bool is_canonical(u64 a) { return (u64)((s64)(a << 16) >> 16) == a; }
+/* Loads CS's hidden part and the CPL, after all checks (no fault left). */
+void segment_set_code(struct vcpu *c, const struct descriptor *d, u16 sel, unsigned cpl);
+
+/* A stack frame for a far call or an event, not necessarily on the current stack. values[0] is pushed first (highest
+ * address). frame_check does limit, canonical and page checks at privilege cpl and finds the new stack pointer; error is #SS's
+ * error code. frame_write cannot fail after it. */
+struct frame { struct segment ss; u64 sp, new_sp; u8 size /* of a slot */, stack_size, cpl, count; u32 error; u64 values[40]; };
+bool frame_check(struct vcpu *c, struct frame *f);
+void frame_write(struct vcpu *c, const struct frame *f);
+static inline void frame_push(struct frame *f, u64 v) { f->values[f->count++] = v; }
 
 /* --- far transfers: far.c. RIP and CS (and SS:RSP, CPL) change only if everything succeeds. --- */
 bool far_jump(struct vcpu *c, u16 sel, u64 offset, unsigned opsize);
@@ -237,6 +265,10 @@ u64 cpu_tsc(struct vcpu *c);                /* the time-stamp counter as RDTSC s
 bool fpu_check_x87(struct vcpu *c, bool waiting);   /* #NM, #UD, pending #MF */
 bool fpu_check_mmx(struct vcpu *c);                 /* also: TOP = 0, all tags valid is the caller's business at commit */
 bool fpu_check_sse(struct vcpu *c, const struct insn *in);
+
+/* --- decoded blocks: icache.c (the interpreter's helper). Called by vcpu_new (after mmu_init) and vcpu_free. --- */
+bool icache_new(struct vcpu *c);    /* sets c->icache and becomes owner of codepages; false: no memory */
+void icache_free(struct vcpu *c);
 
 /* --- the interpreter: interp.c --- */
 void interp_run(struct vcpu *c);    /* runs until cpu_boundary says stop */
