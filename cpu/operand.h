@@ -1,4 +1,5 @@
 /* operand.h - reading and writing the operands of a decoded instruction. Implemented inline here and in operand.c.
+ * Instructions that are hot have forms of their own for each kind of operand (interp_*.c) and do not come here.
  *
  * All functions return false with the fault noted in c. Values are zero-extended to 64 bits.
  */
@@ -29,6 +30,17 @@ static inline void gpr_write(struct vcpu *c, unsigned reg, unsigned bytes, u64 v
     case 2: c->gpr[reg] = (c->gpr[reg] & ~(u64)0xffff) | (u16)v; break;
     default: c->gpr[reg] = (c->gpr[reg] & ~(u64)0xff) | (u8)v; break;
     }
+}
+
+/* A byte register: the low byte, or bits 15:8 for AH CH DH BH. */
+static inline u8 gpr_read8(const struct vcpu *c, const struct operand *o)
+{
+    return (u8)(c->gpr[o->reg] >> (o->kind == OP_GPRH ? 8 : 0));
+}
+static inline void gpr_write8(struct vcpu *c, const struct operand *o, u8 v)
+{
+    unsigned shift = o->kind == OP_GPRH ? 8 : 0;
+    c->gpr[o->reg] = (c->gpr[o->reg] & ~((u64)0xff << shift)) | (u64)v << shift;
 }
 
 /* Operand i: OP_GPR, OP_GPRH, OP_MEM, OP_IMM of 1..8 bytes, OP_SREG. */

@@ -76,7 +76,7 @@ enum pending {
 };
 
 /* Lazy arithmetic flags: see flags.h for how they are kept. */
-struct lazy_flags { u64 result, a, b; u32 op; };
+struct lazy_flags { u64 zero, sign, carry; };
 
 struct vcpu {
     /* hot */
@@ -92,11 +92,14 @@ struct vcpu {
     u8 stack_size;              /* 2, 4, 8: stack address size (SS.B, or 8 in 64-bit mode) */
     u8 shadow;                  /* enum shadow: what the instruction just run inhibits */
     bool halted;                /* HLT or MWAIT: waits for an interrupt */
+    bool mem_checked;           /* #AC checks or data breakpoints are on: memory accesses take the slow path (mem.c) */
+    bool rep_single;            /* REP string instructions do one iteration at a time (single-stepping) */
     bool in_shutdown;           /* triple fault: waits for RESET, INIT, NMI */
     _Atomic u32 wake_mask;      /* bits of pending that end the host's wait() */
     u8 access_checks;           /* enum access_check; while any bit is set, flat_read and flat_write of all segments are 0 */
     struct segment seg[SEG_COUNT];
     u64 icount;                 /* instructions retired since power-on */
+    u64 icount_limit;           /* PEND_TIMER is set when icount reaches it; UINT64_MAX: never */
 
     struct mmu mmu;             /* paging mode, TLB */
 
