@@ -1,6 +1,5 @@
 /* flags.c - RFLAGS as one word: the lazy status flags of flags.h joined with vcpu.eflags. SDM 1 3.4.3. */
 #include "cpu/flags.h"
-#include "cpu/mem.h"
 
 u64 rflags_get(const struct vcpu *c)
 {
@@ -14,10 +13,8 @@ void rflags_set(struct vcpu *c, u64 value)
     u32 changed = c->eflags ^ (u32)value;
     flags_set_status(c, (u32)value);
     c->eflags = ((u32)value & writable & ~(u32)EFL_STATUS) | EFL_1;
-    /* AC switches alignment checks in user mode and SMAP in supervisor mode. */
-    if (changed & EFL_AC) {
-        mem_refresh_checks(c);
-        if (c->cr4 & CR4_SMAP)
-            sysreg_refresh_mmu(c);
-    }
+    if (changed & EFL_AC)           /* switches alignment checks in user mode, SMAP in supervisor mode */
+        sysreg_refresh_view(c);
+    if (value & (EFL_TF | EFL_RF))
+        cpu_raise(c, PEND_TRAP);
 }

@@ -1,11 +1,10 @@
 /* mem.c - the checked path of memory accesses: segment limits and types (SDM 3A 5.3, 5.5), canonical addresses (SDM 1
  * 3.3.7.1), alignment checks (SDM 3A 6.15 "#AC") and data breakpoints (SDM 3B 18.2).
  *
+ * c->access_checks says which of the last two are on; then no access takes the inline path of mem.h.
  * In 64-bit mode only FS and GS have a base and nothing has a limit. In real mode limits are checked as in protected mode.
  */
 #include "cpu/mem.h"
-
-#define DR7_ANY 0xff
 
 /* --- segments ------------------------------------------------------------------------------------------------- */
 
@@ -50,13 +49,7 @@ bool mem_linear(struct vcpu *c, enum sreg seg, u64 off, unsigned bytes, enum acc
     return true;
 }
 
-/* --- alignment and breakpoints -------------------------------------------------------------------------------- */
-
-void mem_refresh_checks(struct vcpu *c)
-{
-    bool align = c->cpl == 3 && (c->cr0 & CR0_AM) && (c->eflags & EFL_AC);
-    c->mem_checked = align || (c->dr[7] & DR7_ANY);
-}
+/* --- alignment ------------------------------------------------------------------------------------------------ */
 
 /* Alignment that #AC asks of an access of so many bytes. SDM 3A table 6-7. */
 static unsigned required_alignment(unsigned bytes)
@@ -74,23 +67,7 @@ static unsigned required_alignment(unsigned bytes)
 
 static bool alignment_ok(const struct vcpu *c, gla a, unsigned bytes)
 {
-    if (c->cpl != 3 || !(c->cr0 & CR0_AM) || !(c->eflags & EFL_AC))
-        return true;
-    return !(a & (required_alignment(bytes) - 1));
-}
-
-/* Collects the data breakpoints that [a, a+bytes) touches; they trap after the instruction. */
-static void note_breakpoints(struct vcpu *c, gla a, unsigned bytes, bool write)
-{
-    static const u8 length[4] = { 1, 2, 8, 4 };
-    for (unsigned i = 0; i < 4; i++) {
-        unsigned rw = c->dr[7] >> (16 + 4 * i) & 3, len = length[c->dr[7] >> (18 + 4 * i) & 3];
-        if (!(c->dr[7] >> (2 * i) & 3) || !(rw == 3 || (rw == 1 && write)))
-            continue;
-        u64 start = c->dr[i] & ~(u64)(len - 1);
-        if (a < start + len && start < a + bytes)
-            c->dr6_pending |= (u64)1 << i;
-    }
+    return !(c->access_checks & CHECK_ALIGN) || !(a & (required_alignment(bytes) - 1));
 }
 
 /* --- the accesses --------------------------------------------------------------------------------------------- */
@@ -161,7 +138,7 @@ static bool check_access(struct vcpu *c, unsigned seg, u64 off, unsigned bytes, 
 {
     if (!mem_linear(c, seg, off, bytes, access, a))
         return false;
-    if (unlikely(c->mem_checked) && !alignment_ok(c, *a, bytes))
+    if (unlikely(!alignment_ok(c, *a, bytes)))
         return cpu_fault_code(c, EXC_AC, 0);
     return true;
 }
@@ -171,8 +148,8 @@ bool mem_read_slow(struct vcpu *c, unsigned seg, u64 off, void *buf, unsigned by
     gla a;
     if (!check_access(c, seg, off, bytes, ACCESS_READ, &a) || !read_linear(c, a, buf, bytes))
         return false;
-    if (unlikely(c->mem_checked))
-        note_breakpoints(c, a, bytes, false);
+    if (unlikely(c->access_checks & CHECK_BREAK))
+        debug_data(c, a, bytes, false);
     return true;
 }
 
@@ -181,8 +158,8 @@ bool mem_write_slow(struct vcpu *c, unsigned seg, u64 off, const void *buf, unsi
     gla a;
     if (!check_access(c, seg, off, bytes, ACCESS_WRITE, &a) || !write_linear(c, a, buf, bytes))
         return false;
-    if (unlikely(c->mem_checked))
-        note_breakpoints(c, a, bytes, true);
+    if (unlikely(c->access_checks & CHECK_BREAK))
+        debug_data(c, a, bytes, true);
     return true;
 }
 

@@ -16,20 +16,16 @@
  * address size. Slow form; the inline ones below skip it for flat segments. */
 bool mem_linear(struct vcpu *c, enum sreg seg, u64 off, unsigned bytes, enum access access, gla *out);
 
-/* Recomputes c->mem_checked after a change of CR0.AM, EFLAGS.AC, CPL or DR7. rflags_set and the interpreter's loop (after
- * every instruction with ATTR_SYS, every fault, every boundary) call it, so others need not. */
-void mem_refresh_checks(struct vcpu *c);
 /* Notes the #PF of c->mmu.fault; returns false. */
 bool mem_page_fault(struct vcpu *c);
 
-/* Host address of the access if no check is needed and the page is in the TLB, else NULL. */
+/* Host address of the access if no check is needed and the page is in the TLB, else NULL. (flat_* are 0 while
+ * access_checks is not.) */
 static inline u8 *mem_host(struct vcpu *c, unsigned seg, u64 off, unsigned bytes, bool write)
 {
     const struct segment *s = &c->seg[seg];
-    if (unlikely(c->mem_checked))
-        return NULL;
     if (unlikely(!(write ? s->flat_write : s->flat_read))) {
-        if (c->code_size != 8)
+        if (c->code_size != 8 || c->access_checks)
             return NULL;
         if (seg >= SEG_FS)
             off += s->base;
