@@ -160,7 +160,7 @@ void segment_set_real(struct vcpu *c, enum sreg s, u16 sel);/* real and virtual-
 void segment_refresh(struct vcpu *c);   /* recomputes flat_*, code_size, stack_size, the MMU's view after any change of
                                            CS, SS, CPL, CR0, EFER or VM */
 
-/* A code or data segment's descriptor has been checked: what the hidden part becomes. */
+/* A segment or system descriptor as it stands in a table, SDM 3A 3.4.5. */
 struct descriptor { u64 low, high /* of a 16-byte system descriptor */; gla at; };
 /* Reads the descriptor that sel names from the GDT or LDT; `vector`(sel) if it is beyond the table. bytes: 8 or 16. */
 bool descriptor_read(struct vcpu *c, u16 sel, unsigned bytes, enum exc vector, struct descriptor *d);
@@ -174,6 +174,14 @@ enum system_type { SYS_TSS16 = 1, SYS_LDT = 2, SYS_TSS16_BUSY = 3, SYS_CALL16 = 
                    SYS_TRAP16 = 7, SYS_TSS32 = 9, SYS_TSS32_BUSY = 11, SYS_CALL32 = 12, SYS_INT32 = 14, SYS_TRAP32 = 15 };
 static inline bool sel_null(u16 sel) { return !(sel & ~3); }
 static inline bool is_canonical(u64 a) { return (u64)((s64)(a << 16) >> 16) == a; }
+bool segment_in_limit(const struct segment *s, u64 off, u64 bytes);     /* limit alone, expand-down included */
+/* Checks the stack segment that a transfer to privilege cpl loads: `vector`(sel) for a bad one, #SS(sel) if not present.
+ * Null selectors are the caller's business. Sets the accessed bit. */
+bool segment_check_stack(struct vcpu *c, u16 sel, unsigned cpl, enum exc vector, struct descriptor *d);
+bool segment_set_accessed(struct vcpu *c, struct descriptor *d);        /* in memory, if it is not set yet */
+void segment_set_null(struct vcpu *c, enum sreg s, u16 sel);
+void segment_drop_inner(struct vcpu *c);    /* return to an outer level: DS ES FS GS that it may not see become null */
+enum view cpu_view(const struct vcpu *c, unsigned cpl);     /* as whom explicit accesses at that privilege are made */
 /* Loads CS's hidden part and the CPL, after all checks (no fault left). */
 void segment_set_code(struct vcpu *c, const struct descriptor *d, u16 sel, unsigned cpl);
 
@@ -203,7 +211,7 @@ void exception_deliver(struct vcpu *c);     /* delivers c->exc with #DF and trip
 /* Acts on c->pending at an instruction boundary in the order of SDM 3A table 6-2. Returns false if cpu_run must return. */
 bool cpu_boundary(struct vcpu *c);
 
-/* --- debug registers, single step, shadows: debug.c, SDM 3B 17. ---
+/* --- debug registers, single step, shadows: debugregs.c, SDM 3B 17. ---
  *
  * Instructions run one at a time ("stepping") while TF, RF, a breakpoint in DR7 or a shadow (STI, MOV SS) is in force.
  * Whoever brings one of them about (rflags_set, cpu_set_shadow, sysreg_write_dr) also sets PEND_TRAP, and cpu_boundary
