@@ -16,6 +16,8 @@ struct pci_bar {
                                    else accesses come to class->read/write with region = BAR number */
     bool mapped;
     u64 address;                /* where it is decoded now */
+    struct pci_device *owner;   /* pci.c */
+    u8 number;                  /* 0..5, 6 for the ROM; pci.c */
 };
 
 struct pci_device {
@@ -33,7 +35,8 @@ struct pci_device {
 
 struct pci_bus;
 struct pci_bus *pci_bus_new(struct bus *b, irq_fn *pirq, void *ctx);    /* pirq(ctx, n = PIRQ 0..3, level): shared lines ORed */
-/* Registers p at devfn and fills the standard header. Call in the class's init. */
+void pci_bus_free(struct pci_bus *b);       /* before bus_free: takes the devices' BARs off the physical map */
+/* Registers p at devfn and fills the standard header. Call in the class's init; pci and devfn are set before. */
 void pci_init(struct pci_device *p, u16 vendor, u16 device, u32 class_code /* 24 bits */, u8 revision);
 void pci_set_subsystem(struct pci_device *p, u16 vendor, u16 id);
 void pci_set_bar(struct pci_device *p, unsigned n, enum pci_bar_kind kind, u32 size);
