@@ -62,7 +62,7 @@ struct insn {
     u64 imm;
     u64 disp;           /* sign-extended; the whole 64-bit address for moffs */
     u16 row;            /* index into insn_rows */
-    u16 imm2;
+    u16 imm2;           /* x87 instructions: FOP, the low three bits of the escape byte and the ModRM byte (SDM 1 8.1.9) */
     u8 len;             /* bytes, 1..15 */
     u8 mode;            /* 2, 4, 8: the code size (CS.D / CS.L) that it was decoded for, in bytes */
     u8 opsize;          /* 2, 4, 8: effective operand size in bytes */
