@@ -51,6 +51,12 @@ void cpu_print_state(struct vcpu *c, char *buf, size_t size);
 struct cpu_flat_start { u32 eip, eax, ebx, ecx, edx, esi, edi, ebp, esp; u16 cs, ds; u32 gdt_base; u16 gdt_limit; };
 void cpu_start_flat(struct vcpu *c, const struct cpu_flat_start *s);
 u64 cpu_icount(const struct vcpu *c);
+
+/* For the monitor and debuggers, on a CPU that stands still (debug.c). */
+bool cpu_translate(struct vcpu *c, gla a, gpa *pa);     /* false: not mapped */
+/* One instruction at linear address a, in the present mode; returns its length (1 where there is none). */
+unsigned cpu_disassemble(struct vcpu *c, gla a, char *buf, size_t size);
+gla cpu_pc(const struct vcpu *c);                       /* linear address of the next instruction */
 void cpu_list_models(void (*print)(const char *line, void *ctx), void *ctx);   /* -cpu help */
 
 #endif

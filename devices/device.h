@@ -36,6 +36,7 @@ struct device { const struct device_class *class; struct bus *bus; struct clock 
 struct bus *bus_new(struct physmap *phys, struct clock *clock);
 void bus_free(struct bus *b);                   /* fini and free every device */
 struct physmap *bus_physmap(struct bus *b);
+struct clock *bus_clock(struct bus *b);
 /* Allocates a zeroed device of the class and puts it on the bus; then the caller fills fields and calls device_init. */
 void *device_new(struct bus *b, const struct device_class *class);
 bool device_init(struct device *d, char *err, size_t errlen);

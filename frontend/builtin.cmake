@@ -1,0 +1,22 @@
+# The built-in guest (tests/guests/hello): 32-bit code, so it needs a compiler for i386 on any host.
+find_program(GUEST_CC NAMES i686-linux-gnu-gcc clang gcc)
+if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64" AND CMAKE_HOST_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
+    set(GUEST_COMMAND ${CMAKE_C_COMPILER} -m32)
+elseif(GUEST_CC MATCHES "clang")
+    set(GUEST_COMMAND ${GUEST_CC} --target=i386-linux-gnu -fuse-ld=lld)
+else()
+    set(GUEST_COMMAND ${GUEST_CC})
+endif()
+set(HELLO ${CMAKE_SOURCE_DIR}/tests/guests/hello)
+set(HELLO_ELF ${CMAKE_BINARY_DIR}/generated/hello.elf)
+add_custom_command(OUTPUT ${HELLO_ELF}
+    COMMAND ${GUEST_COMMAND} -O2 -march=i586 -std=gnu17 -Wall -Wextra -ffreestanding -nostdlib -static -fno-pic -no-pie -fno-stack-protector
+        -fno-asynchronous-unwind-tables -fcf-protection=none -mno-sse -Wl,-T,${HELLO}/link.ld -Wl,--build-id=none -Wl,-z,noexecstack
+        -Wl,-s ${HELLO}/start.S ${HELLO}/main.c -o ${HELLO_ELF}
+    DEPENDS ${HELLO}/start.S ${HELLO}/main.c ${HELLO}/link.ld
+    COMMENT "built-in guest")
+add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/generated/builtin_guest.c
+    COMMAND ${CMAKE_COMMAND} -DIN=${HELLO_ELF} -DOUT=${CMAKE_BINARY_DIR}/generated/builtin_guest.c
+        -DNAME=builtin_guest -DHEADER=frontend/builtin.h -P ${CMAKE_SOURCE_DIR}/frontend/embed.cmake
+    DEPENDS ${HELLO_ELF} ${CMAKE_SOURCE_DIR}/frontend/embed.cmake)
+add_library(builtin STATIC ${CMAKE_BINARY_DIR}/generated/builtin_guest.c)

@@ -1,0 +1,24 @@
+/* mainloop.h - the one thread that waits: host files and sockets, timers of the devices, the end of the run. */
+#ifndef SHADOW86_MAINLOOP_H
+#define SHADOW86_MAINLOOP_H
+
+#include "devices/pc.h"
+
+/* What a watched descriptor wants now and what to do when it can: under the machine lock, on the main loop's thread. */
+struct watch {
+    int fd;                                 /* -1: nothing to watch at present */
+    short (*events)(void *ctx);             /* POLLIN | POLLOUT that are wanted now, 0 for none */
+    void (*ready)(void *ctx, short events);
+    void *ctx;
+    struct watch *next;
+};
+void mainloop_init(void);
+void mainloop_add(struct watch *w);         /* keeps w by reference */
+void mainloop_remove(struct watch *w);
+void mainloop_wake(void *unused);           /* any thread, also from a signal handler */
+/* Runs the machine until it ends; returns the process's exit status. no_shutdown: a power-off only stops the machine. */
+int mainloop_run(struct pc *pc, bool no_shutdown);
+/* SIGINT, SIGTERM, SIGHUP end the run as pc_quit does. */
+void mainloop_catch_signals(void);
+
+#endif
