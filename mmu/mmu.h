@@ -20,6 +20,7 @@ struct ram {
     u8 *base;           /* host address */
     u64 size;           /* bytes, a multiple of 4096 */
     int fd;             /* memfd, sparse; windows map it a second time */
+    _Atomic u64 *code;  /* one word per page, one bit per 64-byte chunk that holds decoded code: codepages.c */
 };
 /* Returns NULL and one line in err if the host cannot give it. */
 struct ram *ram_new(u64 size, char *err, size_t errlen);
@@ -29,7 +30,8 @@ void ram_free(struct ram *r);
 /* Regions overlap; the one with the higher priority is seen. They may be added, moved, enabled and disabled while the
  * machine runs (PAM, SMRAM, PCI BARs), under the machine lock; every change flushes the TLBs. */
 enum region_kind { REGION_RAM, REGION_ROM /* reads memory, drops writes */, REGION_MMIO };
-struct mmio_ops {       /* offset from the region's start; bytes 1, 2, 4 (8 is split by physmap unless wide is set) */
+struct mmio_ops {       /* offset from the region's start, a multiple of bytes; bytes 1, 2, 4, and 8 if wide is set.
+                           physmap splits every other access into such pieces, lowest address first. */
     u64 (*read)(void *ctx, u64 offset, unsigned bytes);
     void (*write)(void *ctx, u64 offset, unsigned bytes, u64 value);
     bool wide;
@@ -58,6 +60,11 @@ void physmap_changed(struct physmap *p);    /* after editing other fields (kind,
 void physmap_set_a20(struct physmap *p, bool on);           /* off: address bit 20 reads as 0 for CPU accesses */
 bool physmap_a20(const struct physmap *p);
 
+/* Threads: the map is changed under the machine lock; in practice by the vCPU's own thread, in the middle of a port or MMIO
+ * access, and then its TLB is flushed at once. A change by another thread sets a flag in each MMU and calls the code
+ * owner's kick: the vCPU flushes in codepages_drain or at its next TLB fill, whichever comes first. Code that was decoded from
+ * memory which is no longer what it was at its address is reported as written. */
+
 /* Accesses by physical address from devices (DMA) and loaders, under the machine lock, any thread, any length. Holes read as all ones and drop
  * writes. Writes tell codepages and dirty logs. */
 void physmap_read(struct physmap *p, gpa a, void *buf, u64 bytes);
@@ -76,10 +83,13 @@ void physmap_set_lock(struct physmap *p, void (*lock)(void *ctx), void (*unlock)
 /* --------------------------------------------- codepages.c: which pages hold decoded or translated code ----- */
 /* 64-byte chunks of physical pages that hold code. A page with such a chunk never has a write entry in any TLB, so that
  * each store to it comes to the slow path, which compares chunks. */
-typedef void code_written_fn(void *ctx, gpa a, u64 bytes);  /* drop code in [a, a+bytes); on the vCPU's own thread */
+/* Drop code in [a, a+bytes); never crosses a page. On the vCPU's own thread; the machine lock may be held, so it must not be taken. */
+typedef void code_written_fn(void *ctx, gpa a, u64 bytes);
 typedef void code_kick_fn(void *ctx);   /* another thread wrote code: make the vCPU call codepages_drain soon */
 void codepages_set_owner(struct physmap *p, code_written_fn *written, code_kick_fn *kick, void *ctx);
-void codepages_mark(struct physmap *p, gpa a, unsigned bytes);  /* code of [a, a+bytes) was decoded; flushes write entries */
+/* Code of [a, a+bytes) is going to be decoded: call it BEFORE the bytes are read, then a write by another thread in between
+ * is not missed. Flushes write entries. */
+void codepages_mark(struct physmap *p, gpa a, unsigned bytes);
 void codepages_clear(struct physmap *p, gpa page);              /* no code left on this page */
 void codepages_drain(struct physmap *p);                        /* on the vCPU's thread: report writes by other threads */
 
@@ -109,6 +119,7 @@ struct mmu {
     u64 cr0, cr3, cr4, efer;
     u64 pdpte[4];                           /* PAE: loaded with CR3, SDM 3A 4.4.1 */
     u8 phys_bits;
+    bool gbpages;                           /* 1 GiB pages exist (CPUID PDPE1GB); true after mmu_init, the owner may change it */
     struct tlb *tlb;                        /* everything private to tlb.c */
 };
 
@@ -126,7 +137,8 @@ void mmu_flush_page(struct mmu *m, gla a);          /* INVLPG */
 enum invpcid { INVPCID_ADDRESS, INVPCID_SINGLE, INVPCID_ALL_GLOBAL, INVPCID_ALL };
 void mmu_invpcid(struct mmu *m, enum invpcid type, u16 pcid, gla a);
 
-/* Slow path: any length up to 4096, page crossing, MMIO, faults. a is canonical or truncated already. All or nothing
+/* Slow path: any length up to 4096, page crossing, MMIO, faults. a is canonical or truncated already; outside of long mode an
+ * access that crosses 4 GiB continues at 0. All or nothing
  * with respect to faults. view says for whom (VIEW_KERNEL for sys_read and friends). */
 bool mmu_read(struct mmu *m, gla a, void *buf, unsigned bytes, enum view view);
 bool mmu_write(struct mmu *m, gla a, const void *buf, unsigned bytes, enum view view);
@@ -134,6 +146,8 @@ bool mmu_probe(struct mmu *m, gla a, unsigned bytes, enum access access, enum vi
 /* Translates for execution. *host: address of the byte at a if it is RAM or ROM, else NULL (fetch through
  * physmap_read_int). Bytes up to the end of the page may be read there. Cached (a code TLB of its own). */
 bool mmu_fetch(struct mmu *m, gla a, enum view view, gpa *pa, const u8 **host);
+/* What stands at a physical address that mmu_fetch gave without a host address. Takes the machine lock where needed. */
+void mmu_read_phys(struct mmu *m, gpa pa, void *buf, unsigned bytes);
 /* Translation without side effects (monitor, gdb): no A/D bits, no fault noted. */
 bool mmu_translate_debug(struct mmu *m, gla a, gpa *pa);
 
