@@ -251,11 +251,19 @@ static inline void debug_set_resume(struct vcpu *c) { c->eflags |= EFL_RF; cpu_r
 void debug_data(struct vcpu *c, gla a, unsigned bytes, bool write);
 void debug_io(struct vcpu *c, u16 port, unsigned bytes);    /* I/O breakpoints (CR4.DE) */
 void debug_clear_step(struct vcpu *c);      /* takes back the BS that debug_step_begin noted */
+enum dr6 { DR6_BD = 1 << 13, DR6_BS = 1 << 14, DR6_BT = 1 << 15 };
+enum dr7 { DR7_GD = 1 << 13 };
+void debug_note(struct vcpu *c, u64 dr6);   /* a #DB is being raised: sets DR6 (and only that keeps old bits), clears DR7.GD */
 void debug_raise(struct vcpu *c, u64 dr6);  /* a trap (DR6 bits) for the boundary after this instruction */
 
 /* --- hardware task switch: task.c, SDM 3A 7.3 --- */
 enum task_switch { TASK_JMP, TASK_CALL, TASK_IRET, TASK_INT };
-bool task_switch(struct vcpu *c, u16 sel, enum task_switch why, bool has_error, u32 error);
+/* SS and (E)SP for privilege cpl from the current 16- or 32-bit TSS; #TS. */
+bool tss_stack(struct vcpu *c, unsigned cpl, u16 *ss, u32 *sp);
+/* The selector's descriptor has been checked (an available TSS; for TASK_IRET a busy one). save_flags is ORed into the
+ * flags image that the old task gets (RF). False: fault noted, nothing has changed. Faults in the new task's context are
+ * delivered there, and the answer is true. */
+bool task_switch(struct vcpu *c, u16 sel, enum task_switch why, bool has_error, u32 error, u32 save_flags);
 
 /* --- system registers: sysreg.c, msr.c. All checks included; false if a fault was noted. --- */
 bool sysreg_write_cr(struct vcpu *c, unsigned cr, u64 value);
