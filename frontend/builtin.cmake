@@ -8,13 +8,22 @@ else()
     set(GUEST_COMMAND ${GUEST_CC})
 endif()
 set(HELLO ${CMAKE_SOURCE_DIR}/tests/guests/hello)
+set(HELLO_FLAGS -O2 -march=i586 -std=gnu17 -Wall -Wextra -ffreestanding -nostdlib -static -fno-pic -no-pie
+    -fno-stack-protector -fno-asynchronous-unwind-tables -fcf-protection=none -mno-sse
+    -Wl,-T,${HELLO}/link.ld -Wl,--build-id=none -Wl,-z,noexecstack -Wl,-s)
 set(HELLO_ELF ${CMAKE_BINARY_DIR}/generated/hello.elf)
-add_custom_command(OUTPUT ${HELLO_ELF}
-    COMMAND ${GUEST_COMMAND} -O2 -march=i586 -std=gnu17 -Wall -Wextra -ffreestanding -nostdlib -static -fno-pic -no-pie -fno-stack-protector
-        -fno-asynchronous-unwind-tables -fcf-protection=none -mno-sse -Wl,-T,${HELLO}/link.ld -Wl,--build-id=none -Wl,-z,noexecstack
-        -Wl,-s ${HELLO}/start.S ${HELLO}/main.c -o ${HELLO_ELF}
-    DEPENDS ${HELLO}/start.S ${HELLO}/main.c ${HELLO}/link.ld
-    COMMENT "built-in guest")
+set(HELLO_PVH_ELF ${CMAKE_BINARY_DIR}/generated/hello-pvh.elf)     # for the tests
+foreach(elf ${HELLO_ELF} ${HELLO_PVH_ELF})
+    set(define)
+    if(elf STREQUAL HELLO_PVH_ELF)
+        set(define -DPVH)
+    endif()
+    add_custom_command(OUTPUT ${elf}
+        COMMAND ${GUEST_COMMAND} ${HELLO_FLAGS} ${define} ${HELLO}/start.S ${HELLO}/main.c -o ${elf}
+        DEPENDS ${HELLO}/start.S ${HELLO}/main.c ${HELLO}/link.ld
+        COMMENT "built-in guest")
+endforeach()
+add_custom_target(hello_pvh ALL DEPENDS ${HELLO_PVH_ELF})
 add_custom_command(OUTPUT ${CMAKE_BINARY_DIR}/generated/builtin_guest.c
     COMMAND ${CMAKE_COMMAND} -DIN=${HELLO_ELF} -DOUT=${CMAKE_BINARY_DIR}/generated/builtin_guest.c
         -DNAME=builtin_guest -DHEADER=frontend/builtin.h -P ${CMAKE_SOURCE_DIR}/frontend/embed.cmake

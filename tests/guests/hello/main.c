@@ -1,7 +1,7 @@
 /* main.c - the built-in guest: shows that the machine works, and is a test guest.
  *
  * Freestanding 32-bit C. Speaks on the VGA text screen and on COM1 at once, listens to the keyboard and COM1.
- * Words of the command line run as commands, in order, separated by ';' after "builtin": "builtin cpu;ticks;poweroff".
+ * What -append says runs as commands, separated by ';': "cpu;ticks;poweroff".
  */
 typedef unsigned char u8;
 typedef unsigned short u16;
@@ -181,7 +181,10 @@ static void set_up_interrupts(void)
 
 /* ------------------------------------------------------------------ commands ----- */
 struct multiboot { u32 flags, mem_lower, mem_upper, boot_device, cmdline, mods_count, mods_addr, syms[4], mmap_length, mmap_addr; };
-static const struct multiboot *boot;
+enum { MULTIBOOT_MAGIC = 0x2badb002, PVH_MAGIC = 0x336ec578 };
+struct pvh { u32 magic, version, flags, modules; u64 modlist, cmdline, rsdp, memmap; u32 entries; };
+static u32 boot_magic;
+static const void *boot_info;
 
 static int same(const char *a, const char *b)
 {
@@ -225,20 +228,43 @@ static void cmd_cpu(void)
     print("\n");
 }
 
-static void cmd_memory(void)
+/* One range of an E820-like map: its KiB if it is usable RAM (type 1). */
+static u32 usable(u64 length, u32 type) { return type == 1 ? (u32)(length >> 10) : 0; }
+
+static u32 multiboot_memory(const struct multiboot *boot)
 {
     u32 end = boot->mmap_addr + boot->mmap_length, total = 0;
-    if (boot->flags & 64)
-        for (u32 p = boot->mmap_addr; p < end; p += *(u32 *)p + 4) {
-            const struct { u32 size; u64 base, length; u32 type; } __attribute__((packed)) *e = (void *)p;
-            if (e->type == 1)
-                total += (u32)(e->length >> 10);
-        }
-    else
-        total = boot->mem_lower + boot->mem_upper;
+    if (!(boot->flags & 64))
+        return boot->mem_lower + boot->mem_upper;
+    for (u32 p = boot->mmap_addr; p < end; p += *(u32 *)p + 4) {
+        const struct { u32 size; u64 base, length; u32 type; } __attribute__((packed)) *e = (void *)p;
+        total += usable(e->length, e->type);
+    }
+    return total;
+}
+
+static u32 pvh_memory(const struct pvh *boot)
+{
+    const struct { u64 base, length; u32 type, reserved; } *map = (void *)(u32)boot->memmap;
+    u32 total = 0;
+    for (u32 i = 0; boot->version >= 1 && i < boot->entries; i++)
+        total += usable(map[i].length, map[i].type);
+    return total;
+}
+
+static void cmd_memory(void)
+{
     print("Memory: ");
-    print_dec(total);
+    print_dec(boot_magic == PVH_MAGIC ? pvh_memory(boot_info) : multiboot_memory(boot_info));
     print(" KiB usable\n");
+}
+
+static const char *boot_cmdline(void)
+{
+    if (boot_magic == PVH_MAGIC)
+        return (const char *)(u32)((const struct pvh *)boot_info)->cmdline;
+    const struct multiboot *m = boot_info;
+    return m->flags & 4 ? (const char *)m->cmdline : 0;
 }
 
 static void sleep_ticks(u32 n)
@@ -430,11 +456,9 @@ static void prompt(void)
     }
 }
 
-/* Commands behind the first word of the command line. */
+/* Commands separated by ';'. */
 static void run_boot_commands(const char *s)
 {
-    while (*s && *s != ' ')
-        s++;
     while (*s) {
         char line[80];
         unsigned n = 0;
@@ -447,22 +471,28 @@ static void run_boot_commands(const char *s)
     }
 }
 
-void main(u32 magic, const struct multiboot *info);
-void main(u32 magic, const struct multiboot *info)
+void main(u32 magic, const void *info);
+void main(u32 magic, const void *info)
 {
-    boot = info;
+    boot_magic = magic;
+    boot_info = info;
     cmd_clear();
     set_up_interrupts();
     print("shadow86 built-in guest: a PC in a process\n");
-    if (magic != 0x2badb002)
-        print("(not started by a Multiboot loader)\n");
     cmd_cpu();
-    if (magic == 0x2badb002)
+    if (magic == MULTIBOOT_MAGIC || magic == PVH_MAGIC) {
+        print(magic == PVH_MAGIC ? "Started as a PVH kernel\n" : "Started as a Multiboot kernel\n");
         cmd_memory();
+    } else
+        print("Started by an unknown loader\n");
     cmd_ticks();
     print("Type help for a list of commands; Ctrl-A X ends shadow86.\n");
-    if (magic == 0x2badb002 && info->flags & 4)
-        run_boot_commands((const char *)info->cmdline);
+    const char *line = magic == MULTIBOOT_MAGIC || magic == PVH_MAGIC ? boot_cmdline() : 0;
+    if (line && magic == MULTIBOOT_MAGIC)       /* the first word is the kernel's name */
+        while (*line && *line != ' ')
+            line++;
+    if (line)
+        run_boot_commands(line);
     for (;;)
         prompt();
 }

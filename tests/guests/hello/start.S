@@ -3,12 +3,24 @@
 #define MAGIC 0x1badb002
 #define FLAGS 0x00000003        /* modules page-aligned, memory map wanted */
 
+#ifdef PVH                      /* the same guest as a PVH kernel: no Multiboot header, a Xen note instead */
+        .section .note.Xen, "a", @note
+        .align 4
+        .long 4, 4, 18          /* XEN_ELFNOTE_PHYS32_ENTRY */
+        .asciz "Xen"
+        .long pvh_start
+#else
         .section .multiboot, "a"
         .align 4
         .long MAGIC, FLAGS, -(MAGIC + FLAGS)
+#endif
 
         .text
         .globl _start
+#ifdef PVH
+pvh_start:                      /* xen/include/public/arch-x86/hvm/start_info.h: EBX = struct hvm_start_info */
+        movl (%ebx), %eax       /* its magic, 0x336ec578 */
+#endif
 _start:
         movl $stack_top, %esp
         lgdt gdt_pointer
