@@ -1,0 +1,18 @@
+# Group "boot": every case of tests/boot/cases.py.
+find_program(PYTHON3 python3)
+if(NOT PYTHON3)
+    message(STATUS "python3 is missing: no boot tests")
+elseif(TARGET shadow86)
+    execute_process(COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/boot/boot.py --list OUTPUT_VARIABLE boot_cases
+        OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
+    set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/boot/cases.py)
+    string(REPLACE "\n" ";" boot_cases "${boot_cases}")
+    foreach(line ${boot_cases})
+        string(REPLACE " " ";" words ${line})
+        list(GET words 0 name)
+        list(GET words 1 seconds)
+        add_test(NAME boot.${name}
+            COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/boot/boot.py --shadow86 $<TARGET_FILE:shadow86> ${name})
+        set_tests_properties(boot.${name} PROPERTIES LABELS boot TIMEOUT ${seconds} SKIP_RETURN_CODE 77)
+    endforeach()
+endif()
