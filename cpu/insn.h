@@ -40,6 +40,7 @@ enum op_kind {
     OP_ST,          /* reg = i of ST(i) */
     OP_MMX,         /* reg = 0..7, size = bytes used: 4, 8 */
     OP_VEC,         /* reg = 0..15 of XMM/YMM, size = bytes used: 1, 2, 4, 8, 16, 32 */
+    OP_STR,         /* string element: reg = REG_RSI at insn.seg:rSI, or REG_RDI at ES:rDI; size = element size */
 };
 
 struct operand {
@@ -97,6 +98,15 @@ enum insn_attr {
     ATTR_SSE = 1 << 11,     /* needs CR4.OSFXSR, CR0.EM = 0, CR0.TS = 0 (VEX: CR4.OSXSAVE and XCR0 instead) */
     ATTR_ALIGN = 1 << 12,   /* legacy-form 16-byte memory operand must be aligned, else #GP(0) */
     ATTR_STRING = 1 << 13,
+    ATTR_D64 = 1 << 14,     /* 64-bit mode: operand size 8, or 2 with 66 */
+    ATTR_F64 = 1 << 15,     /* 64-bit mode: operand size 8, 66 is ignored */
+    ATTR_CC = 1 << 16,      /* condition in the opcode's low 4 bits: insn.imm2 */
+    ATTR_NOWAIT = 1 << 17,  /* x87 control instruction that leaves pending exceptions alone */
+    ATTR_CONDFL = 1 << 18,  /* may leave all flags as they are (shift count 0, REP with rCX 0) */
+    ATTR_VALIGN = 1 << 19,  /* memory operand of the VEX form must be aligned to its size, else #GP(0) */
+    ATTR_Y2 = 1 << 20,      /* the 256-bit form needs AVX2 */
+    ATTR_GATHER = 1 << 21,
+    ATTR_NOREXB = 1 << 22,  /* not with REX.B (NOP and PAUSE, which are XCHG r8, rAX then) */
 };
 
 /* A row of insn.def. Flag sets are EFLAGS bits (flags.h). */
