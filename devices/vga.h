@@ -41,7 +41,7 @@ struct vga {
     u8 dac_latch[3], dac[256][3];
     u8 latch[4];
     u16 vbe_index, vbe[VBE_REGISTERS];
-    u32 vbe_line_bytes, vbe_start;      /* of the virtual screen; bytes */
+    u32 vbe_line_bytes;         /* of the virtual screen; in 4-bit modes, of one plane */
 };
 
 extern const struct device_class vga_class;
@@ -55,32 +55,38 @@ void vga_memory_write(struct vga *v, u32 offset, u8 value);
 /* vga_render.c */
 struct display_size vga_size(void *ctx);
 void vga_render(void *ctx, u32 *pixels);
-/* What the CRTC makes of its registers; all in units of the mode. */
-struct vga_timing {
-    unsigned columns;           /* character clocks of the visible part */
-    unsigned lines;             /* scan lines of the visible part */
-    unsigned total_lines, retrace_start, retrace_end;
-    unsigned total_chars;
-    unsigned dot_hz;            /* pixel clock */
-    unsigned dots;              /* per character: 8 or 9 */
+struct vga_timing {             /* what the CRTC's registers say */
+    unsigned columns, total_chars;      /* character clocks of a line: visible, all */
+    unsigned lines, total_lines;        /* scan lines of a frame: visible, all */
+    unsigned retrace_start, retrace_lines;
+    unsigned dots;                      /* per character: 8 or 9 */
+    u64 line_ns, frame_ns;
 };
 void vga_timing(const struct vga *v, struct vga_timing *t);
-u32 vga_pen(const struct vga *v, u8 pel);                   /* DAC entry as 0x00RRGGBB */
-u32 vga_attr_pen(const struct vga *v, u8 index);            /* four bits through the palette registers */
-bool vga_is_text(const struct vga *v);
-bool vga_blink_on(const struct vga *v, unsigned frames);    /* cursor: 16 frames, characters: 32 */
+static inline bool vga_is_text(const struct vga *v) { return !(v->gc[6] & 1) && !(v->vbe[VBE_ENABLE] & 1); }
+bool vga_is_on(const struct vga *v);
+u32 vga_dac(const struct vga *v, u8 pel);                   /* 0x00RRGGBB; the pixel mask is applied */
+u8 vga_attribute(const struct vga *v, u8 index);            /* four bits through the palette registers to a DAC index */
+
+/* The CRTC's walk down the screen, one scan line after the other. */
+struct vga_scan { unsigned line; u16 ma; u8 ra; bool half, split; };
+void vga_scan_start(const struct vga *v, struct vga_scan *s);
+void vga_scan_next(const struct vga *v, struct vga_scan *s);
+u16 vga_fetch_address(const struct vga *v, const struct vga_scan *s, unsigned column);  /* in each plane */
+static inline const u8 *vga_fetch(const struct vga *v, const struct vga_scan *s, unsigned column)
+{
+    return v->vram->base + vga_fetch_address(v, s, column) * 4u;
+}
 
 /* vga_text.c */
-struct vga_text { unsigned columns, rows, cell_lines, row_pitch; u32 start; };
-void vga_text_layout(const struct vga *v, struct vga_text *t);
-void vga_text_render(struct vga *v, u32 *pixels, struct display_size size);
+void vga_text_line(const struct vga *v, const struct vga_scan *s, u8 *dots, unsigned columns);  /* DAC indices */
 bool vga_text_read(void *ctx, char *buf, size_t size);
 
 /* vbe.c */
 u16 vbe_read(struct vga *v, unsigned index);
 void vbe_write(struct vga *v, unsigned index, u16 value);
 void vbe_reset(struct vga *v);
-void vbe_render(struct vga *v, u32 *pixels);
+void vbe_render(struct vga *v, const u32 *pens, u32 *pixels);
 static inline bool vbe_active(const struct vga *v) { return v->vbe[VBE_ENABLE] & VBE_ENABLED; }
 
 #endif
