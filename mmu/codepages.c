@@ -75,7 +75,8 @@ static void stale_merge(struct physmap *p)
 {
     size_t kept = 0;
 
-    qsort(p->stale, p->stale_count, sizeof(*p->stale), compare_stale);
+    if (p->stale_count)
+        qsort(p->stale, p->stale_count, sizeof(*p->stale), compare_stale);
     for (size_t i = 0; i < p->stale_count; i++) {
         if (kept && p->stale[kept - 1].page == p->stale[i].page)
             p->stale[kept - 1].chunks |= p->stale[i].chunks;

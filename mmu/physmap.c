@@ -79,7 +79,8 @@ static unsigned map_borders(const struct physmap *p, gpa *border)
         if (region_last(r) != UINT64_MAX)
             border[n++] = region_last(r) + 1;
     }
-    qsort(border, n, sizeof(*border), compare_gpa);
+    if (n)
+        qsort(border, n, sizeof(*border), compare_gpa);
     return n;
 }
 
