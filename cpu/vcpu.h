@@ -270,6 +270,7 @@ bool sysreg_write_cr(struct vcpu *c, unsigned cr, u64 value);
 bool sysreg_read_cr(struct vcpu *c, unsigned cr, u64 *value);
 bool sysreg_write_dr(struct vcpu *c, unsigned dr, u64 value);
 bool sysreg_read_dr(struct vcpu *c, unsigned dr, u64 *value);
+bool sysreg_write_efer(struct vcpu *c, u64 value);
 bool sysreg_write_xcr(struct vcpu *c, u32 index, u64 value);
 bool msr_read(struct vcpu *c, u32 index, u64 *value);       /* SDM 4; unknown ones: logged, #GP(0) */
 bool msr_write(struct vcpu *c, u32 index, u64 value);
