@@ -299,6 +299,27 @@ static bool row_features(const struct decoder *d, const struct insn_row *row, co
          : feature(features, row->attr & ATTR_Y2 && d->vex_l ? CPUID_AVX2 : CPUID_AVX);
 }
 
+static u8 operand_size(const struct decoder *d, u32 attr)
+{
+    bool p66 = d->prefix & PREFIX_66, w = d->rex & REX_W;
+    if (d->vex)
+        return w && d->mode == 8 ? 8 : 4;
+    if (d->mode != 8)
+        return p66 ? 6 - d->mode : d->mode;
+    if (attr & ATTR_F64 || w)
+        return 8;
+    return p66 ? 2 : attr & ATTR_D64 ? 8 : 4;
+}
+
+static bool row_w_fits(const struct decoder *d, const struct insn_encoding *e, u32 attr)
+{
+    if (e->w >= W_O2)
+        return operand_size(d, attr) == 2 << (e->w - W_O2);
+    if (!d->vex && e->vex & VEX_FORM)
+        return true;                    /* W of the VEX form only */
+    return !(d->rex & REX_W) == (e->w == W_W0);
+}
+
 static bool row_fits(const struct decoder *d, unsigned row)
 {
     const struct insn_encoding *e = &insn_encodings[row];
@@ -311,9 +332,7 @@ static bool row_fits(const struct decoder *d, unsigned row)
         return false;
     if (d->vex && !(e->vex & (d->vex_l ? VEX_256 : VEX_128)))
         return false;
-    if (e->w != W_I && (d->vex || !(e->vex & VEX_FORM)) && !(d->rex & REX_W) != (e->w == W_W0))
-        return false;
-    return true;
+    return e->w == W_WI || row_w_fits(d, e, attr);
 }
 
 /* The row of the instruction, or -1. Reads ModRM where there is one. */
@@ -499,18 +518,6 @@ static void read_operand(struct decoder *d, struct insn *in, unsigned i, const s
     case AT_XMM0: set_reg(o, OP_VEC, 0); break;
     default: break;
     }
-}
-
-static u8 operand_size(const struct decoder *d, u32 attr)
-{
-    bool p66 = d->prefix & PREFIX_66, w = d->rex & REX_W;
-    if (d->vex)
-        return w && d->mode == 8 ? 8 : 4;
-    if (d->mode != 8)
-        return p66 ? 6 - d->mode : d->mode;
-    if (attr & ATTR_F64 || w)
-        return 8;
-    return p66 ? 2 : attr & ATTR_D64 ? 8 : 4;
 }
 
 static u8 vector_length(const struct decoder *d, u32 attr, const struct insn_encoding *e)

@@ -32,7 +32,6 @@ enum {
     L_L0 = VEX_FORM | VEX_128, L_L1 = VEX_FORM | VEX_256, L_LX = L_L0 | L_L1, L_LI = L_LX | VEX_IGNORE,
     L_V0 = L_L0 | VEX_ONLY, L_V1 = L_L1 | VEX_ONLY, L_VX = L_LX | VEX_ONLY, L_VI = L_LI | VEX_ONLY,
 };
-enum { W_WI = W_I };
 enum { __ = EXT___, R5 = EXT_R5, R6 = EXT_R6, R7 = EXT_R7 };
 
 #define VEX_ATTR(l) (((l) & VEX_FORM ? ATTR_VEX : 0) | ((l) & VEX_ONLY ? ATTR_VEXONLY : 0))

@@ -34,7 +34,7 @@ enum row_prefix { PFX_NP = 1, PFX_P6 = 2, PFX_F3 = 4, PFX_F2 = 8, PFX_N6 = 3, PF
 enum row_ext { EXT___ = 8, EXT_R5 = 0x15, EXT_R6 = 0x16, EXT_R7 = 0x17 };
 /* Column L: bits. */
 enum row_vex { VEX_FORM = 1, VEX_ONLY = 2, VEX_128 = 4, VEX_256 = 8, VEX_IGNORE = 16 };
-enum row_w { W_I, W_W0, W_W1 };
+enum row_w { W_WI, W_W0, W_W1, W_O2, W_O4, W_O8 };
 
 struct insn_encoding {
     u32 opcode;
