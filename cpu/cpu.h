@@ -10,6 +10,10 @@
 
 struct vcpu;
 
+/* Frequencies that never change: the time-stamp counter, and the clock of the local APIC's timer. CPUID tells guests. */
+#define CPU_TSC_HZ 2000000000ull
+#define CPU_APIC_HZ 1000000000ull
+
 /* What the CPU needs of the machine around it. Every call is made on the vCPU's thread, without any lock held. */
 struct cpu_host {
     u32 (*port_in)(void *ctx, u16 port, unsigned bytes);                /* bytes: 1, 2, 4 */
