@@ -33,6 +33,16 @@ static bool segment_limit_ok(const struct segment *s, u64 off, unsigned bytes)
     return last <= s->limit;
 }
 
+bool mem_in_limit(const struct vcpu *c, enum sreg seg, u64 off, unsigned bytes, bool write, u64 *room)
+{
+    const struct segment *s = &c->seg[seg];
+    if (!segment_type_ok(c, seg, s, write ? ACCESS_WRITE : ACCESS_READ) || !segment_limit_ok(s, off, bytes))
+        return false;
+    u64 last = (s->attr & (SEG_CODE | SEG_E)) != SEG_E ? s->limit : s->attr & SEG_D ? 0xffffffff : 0xffff;
+    *room = last - off + 1;
+    return true;
+}
+
 bool mem_linear(struct vcpu *c, enum sreg seg, u64 off, unsigned bytes, enum access access, gla *out)
 {
     const struct segment *s = &c->seg[seg];

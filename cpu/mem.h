@@ -16,6 +16,9 @@
  * address size. Slow form; the inline ones below skip it for flat segments. */
 bool mem_linear(struct vcpu *c, enum sreg seg, u64 off, unsigned bytes, enum access access, gla *out);
 
+/* Outside 64-bit mode: may [off, off + bytes) be accessed as far as the segment is concerned? *room: how many bytes from
+ * off on may. Notes no fault. */
+bool mem_in_limit(const struct vcpu *c, enum sreg seg, u64 off, unsigned bytes, bool write, u64 *room);
 /* Notes the #PF of c->mmu.fault; returns false. */
 bool mem_page_fault(struct vcpu *c);
 

@@ -36,12 +36,14 @@ bool operand_rmw(struct vcpu *c, const struct insn *in, unsigned i, u64 *v)
 
 /* --- vectors -------------------------------------------------------------------------------------------------- */
 
-/* Legacy forms want 16-byte operands aligned; the linear address counts. */
+/* Rows say which forms want their memory operand aligned; the linear address counts. */
 static bool vec_aligned(const struct vcpu *c, const struct insn *in, const struct operand *o, u64 ea)
 {
-    if (o->size < 16 || in->vex || !(insn_rows[in->row].attr & ATTR_ALIGN))
+    u32 attr = insn_rows[in->row].attr;
+    if (o->size < 16 || !(attr & (in->vex ? ATTR_VALIGN : ATTR_ALIGN)))
         return true;
-    return !((ea + (in_64bit_mode(c) && in->seg < SEG_FS ? 0 : c->seg[in->seg].base)) & 15);
+    u64 base = in_64bit_mode(c) && in->seg < SEG_FS ? 0 : c->seg[in->seg].base;
+    return !((ea + base) & (o->size - 1u));
 }
 
 static bool read_vec_memory(struct vcpu *c, const struct insn *in, const struct operand *o, union vec *v)

@@ -1,0 +1,35 @@
+/* icache.h - decoded blocks: private to interp.c and icache.c. */
+#ifndef SHADOW86_ICACHE_H
+#define SHADOW86_ICACHE_H
+
+#include "cpu/insn.h"
+#include "cpu/vcpu.h"
+
+enum { BLOCK_INSNS = 32 };      /* at most; about the longest straight run of code that occurs often */
+
+/* Straight-line code inside one physical page, decoded for one code size. */
+struct block {
+    gpa pa;                     /* of the first byte; BLOCK_DEAD once its bytes have been written */
+    struct block *link[2];      /* where control went last: [0] behind the block, [1] elsewhere. Compare pa before use */
+    struct block *next_hash, *next_page;
+    u16 bytes, count;
+    u8 mode;                    /* 2, 4, 8 */
+    bool sys;                   /* its last instruction may change anything (ATTR_SYS) */
+    u16 memory;                 /* slot in icache.memory */
+    struct insn insn[];
+} __attribute__((aligned(64)));
+#define BLOCK_DEAD (~(gpa)0)
+
+/* The block at this physical address, NULL if none is decoded. */
+struct block *icache_find(const struct icache *ic, gpa pa, unsigned mode);
+/* Decodes one; host: its bytes, readable up to the end of the page. NULL if the first instruction does not end on the
+ * page. May drop all other blocks. */
+struct block *icache_build(struct vcpu *c, gpa pa, const u8 *host);
+/* Stands in for every instruction of a dead block: returns false without a fault noted. interp.c */
+bool interp_stale(struct vcpu *c, const struct insn *in);
+
+/* Decodes a single instruction from a copy of its bytes; DECODE_SHORT if they do not suffice. The result is good until the
+ * next call. Its `run` raises #UD or #GP itself where the bytes are none. */
+enum decode_status icache_decode_copy(struct vcpu *c, const u8 *bytes, unsigned avail, const struct insn **in);
+
+#endif

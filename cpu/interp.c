@@ -1,0 +1,290 @@
+/* interp.c - the interpreter's loop: finding code, running blocks, delivering faults, single steps.
+ *
+ * interp_run looks at the pending word, then runs decoded blocks (icache.c) until something is pending, a fault has been
+ * delivered, or an instruction with ATTR_SYS has run: after each of these, anything may have changed. In between, page
+ * tables, mode and privilege stay as they are, so control that stays on the same page needs no new translation.
+ *
+ * One instruction at a time (step_one) run: what crosses a page or CS's limit, code that is not in memory (MMIO), the last
+ * instructions before icount_limit, and everything while cpu_stepping.
+ *
+ * Checks that depend on the state at run time (CPL, mode, availability of the floating-point unit) are done by functions
+ * that interp_prepare puts in front of the instruction's own.
+ */
+#include "cpu/icache.h"
+#include "cpu/interp_forms.h"
+
+/* --- choosing functions ------------------------------------------------------------------------------------------ */
+
+static bool run_missing(struct vcpu *c, const struct insn *in) { return cpu_fault(c, EXC_UD); }
+
+/* Does not note a fault: run_block tells it by its address. */
+bool interp_stale(struct vcpu *c, const struct insn *in) { return false; }
+
+static bool run_checked(struct vcpu *c, const struct insn *in)
+{
+    const struct insn_row *row = &insn_rows[in->row];
+    if ((in->vex || row->attr & ATTR_PROT) && !in_protected_mode(c))
+        return cpu_fault(c, EXC_UD);
+    if (row->attr & ATTR_PRIV && c->cpl != 0)
+        return cpu_fault_code(c, EXC_GP, 0);
+    if (row->attr & ATTR_X87 && !fpu_check_x87(c, !(row->attr & ATTR_NOWAIT)))
+        return false;
+    if (row->attr & ATTR_MMX && !fpu_check_mmx(c))
+        return false;
+    if (row->attr & ATTR_SSE && !fpu_check_sse(c, in))
+        return false;
+    return row->run(c, in);
+}
+
+static bool run_checked_sse(struct vcpu *c, const struct insn *in)
+{
+    return fpu_check_sse(c, in) && insn_rows[in->row].run(c, in);
+}
+
+static bool run_checked_x87(struct vcpu *c, const struct insn *in)
+{
+    return fpu_check_x87(c, true) && insn_rows[in->row].run(c, in);
+}
+
+typedef interp_fn *choose_fn(const struct insn *in);
+
+/* Instructions that exist in forms for particular operands. */
+static choose_fn *family_of(interp_fn *run)
+{
+    static const struct { interp_fn *general; choose_fn *choose; } families[] = {
+        { in_mov, move_choose }, { in_jcc, jcc_choose }, { in_lea, lea_choose }, { in_test, alu_choose },
+        { in_cmp, alu_choose }, { in_add, alu_choose }, { in_sub, alu_choose }, { in_xor, alu_choose },
+        { in_and, alu_choose }, { in_or, alu_choose }, { in_adc, alu_choose }, { in_sbb, alu_choose },
+        { in_push, push_choose }, { in_pop, pop_choose }, { in_call, call_choose }, { in_ret, ret_choose },
+        { in_jmp, jmp_choose }, { in_movzx, extend_choose }, { in_movsx, extend_choose }, { in_movsxd, extend_choose },
+        { in_inc, inc_dec_choose }, { in_dec, inc_dec_choose }, { in_shl, shift_choose }, { in_shr, shift_choose },
+        { in_sar, shift_choose }, { in_rol, shift_choose }, { in_ror, shift_choose }, { in_cmovcc, cmov_choose },
+        { in_setcc, setcc_choose },
+    };
+    for (unsigned i = 0; i < ARRAY_LEN(families); i++)
+        if (families[i].general == run)
+            return families[i].choose;
+    return NULL;
+}
+
+void interp_prepare(struct insn *in)
+{
+    u32 attr = insn_rows[in->row].attr & (ATTR_PRIV | ATTR_PROT | ATTR_X87 | ATTR_MMX | ATTR_SSE | ATTR_NOWAIT);
+    if (!in->run)
+        in->run = run_missing;
+    else if (attr == ATTR_SSE && !in->vex)
+        in->run = run_checked_sse;
+    else if (attr == ATTR_X87)
+        in->run = run_checked_x87;
+    else if (attr || in->vex)
+        in->run = run_checked;
+    else {
+        choose_fn *choose = family_of(in->run);
+        if (choose)
+            in->run = choose(in);
+    }
+}
+
+u8 *form_rmw_slow(struct vcpu *c, const struct insn *in, u64 ea, unsigned n, u64 *v)
+{
+    if (!mem_probe_write(c, in->seg, ea, n) || !mem_read(c, in->seg, ea, n, v))
+        return NULL;
+    return FORM_SLOW;
+}
+
+/* --- fetching ------------------------------------------------------------------------------------------------------ */
+
+static gla code_linear(const struct vcpu *c, u64 rip)
+{
+    return in_64bit_mode(c) ? rip : (u32)(c->seg[SEG_CS].base + rip);
+}
+
+/* May the byte at RIP be fetched as far as CS is concerned? RIP that ran over the end of its width wraps here. */
+static bool check_rip(struct vcpu *c)
+{
+    if (in_64bit_mode(c))
+        return is_canonical(c->rip) || cpu_fault_code(c, EXC_GP, 0);
+    c->rip = (u32)c->rip;
+    return c->rip <= c->seg[SEG_CS].limit || cpu_fault_code(c, EXC_GP, 0);
+}
+
+/* Copies up to `bytes` bytes of code at a, which end on its page. */
+static bool fetch_bytes(struct vcpu *c, gla a, u8 *buf, unsigned bytes)
+{
+    gpa pa;
+    const u8 *host;
+    if (!mmu_fetch(&c->mmu, a, c->mmu.view, &pa, &host))
+        return mem_page_fault(c);
+    for (unsigned i = 0; i < bytes; i++)
+        buf[i] = host ? host[i] : (u8)physmap_read_int(c->mmu.phys, pa + i, 1);
+    return true;
+}
+
+static unsigned at_most(u64 n, unsigned max) { return n < max ? (unsigned)n : max; }
+
+/* Decodes the instruction at RIP from a copy of its bytes. NULL: a fault was noted. The second page is touched only if
+ * the instruction reaches it. */
+static const struct insn *fetch_one(struct vcpu *c)
+{
+    u8 bytes[15];
+    const struct insn *in;
+    if (!check_rip(c))
+        return NULL;
+    gla a = code_linear(c, c->rip);
+    unsigned max = in_64bit_mode(c) ? 15 : at_most((u64)c->seg[SEG_CS].limit - c->rip + 1, 15);
+    unsigned first = at_most(PAGE_SIZE - (a & ~PAGE_MASK), max);
+    if (!fetch_bytes(c, a, bytes, first))
+        return NULL;
+    enum decode_status status = icache_decode_copy(c, bytes, first, &in);
+    if (status == DECODE_SHORT && first < max) {
+        gla next = code_linear(c, c->rip + first);
+        if (in_64bit_mode(c) && !is_canonical(next)) {
+            cpu_fault_code(c, EXC_GP, 0);
+            return NULL;
+        }
+        if (!fetch_bytes(c, next, bytes + first, max - first))
+            return NULL;
+        status = icache_decode_copy(c, bytes, max, &in);
+    }
+    if (status == DECODE_SHORT) {       /* beyond CS's limit */
+        cpu_fault_code(c, EXC_GP, 0);
+        return NULL;
+    }
+    return in;
+}
+
+/* --- running ------------------------------------------------------------------------------------------------------- */
+
+static void fault_at(struct vcpu *c, u64 rip)
+{
+    c->rip = rip;
+    exception_deliver(c);
+}
+
+static void step_one(struct vcpu *c)
+{
+    const struct insn *in = fetch_one(c);
+    if (!in) {
+        exception_deliver(c);
+        return;
+    }
+    u64 rip = c->rip;
+    c->rip = rip + in->len;
+    if (!in->run(c, in)) {
+        fault_at(c, rip);
+        return;
+    }
+    if (++c->icount >= c->icount_limit)
+        cpu_raise(c, PEND_TIMER);
+}
+
+void interp_step(struct vcpu *c)
+{
+    if (!debug_step_begin(c))
+        exception_deliver(c);
+    else
+        step_one(c);
+}
+
+/* Requests that concern the guest now: an interrupt that IF holds back does not. */
+static u32 requests(const struct vcpu *c)
+{
+    u32 p = atomic_load_explicit(&c->pending, memory_order_relaxed);
+    return likely(!p) ? 0 : c->eflags & EFL_IF ? p : p & ~(u32)PEND_INTR;
+}
+
+/* Returns false if a fault was delivered. */
+static bool run_block(struct vcpu *c, const struct block *b)
+{
+    const struct insn *in = b->insn, *end = in + b->count;
+    do {
+        interp_fn *run = in->run;
+        u64 rip = c->rip;
+        c->rip = rip + in->len;
+        if (unlikely(!run(c, in))) {
+            c->rip = rip;
+            if (run != interp_stale)
+                exception_deliver(c);
+            return run == interp_stale;
+        }
+        c->icount++;
+    } while (++in != end);
+    return true;
+}
+
+/* The page that RIP is on, and where it is in physical memory. */
+struct window { gla page; gpa pa; };
+
+/* The block at RIP; NULL if something else was done in its place (one instruction, a fault). */
+static struct block *enter(struct vcpu *c, struct window *w)
+{
+    gpa pa;
+    const u8 *host;
+    if (!check_rip(c)) {
+        exception_deliver(c);
+        return NULL;
+    }
+    gla a = code_linear(c, c->rip);
+    if (!mmu_fetch(&c->mmu, a, c->mmu.view, &pa, &host)) {
+        mem_page_fault(c);
+        exception_deliver(c);
+        return NULL;
+    }
+    w->page = a & PAGE_MASK;
+    w->pa = pa & PAGE_MASK;
+    struct block *b = icache_find(c->icache, pa, c->code_size);
+    if (!b && host)
+        b = icache_build(c, pa, host);
+    if (!b)
+        step_one(c);
+    return b;
+}
+
+/* The block that follows b without a new translation, NULL if it has to be looked up in full. */
+static struct block *follow(struct vcpu *c, struct block *b, const struct window *w)
+{
+    gla a = code_linear(c, c->rip);
+    if ((a & PAGE_MASK) != w->page)
+        return NULL;
+    gpa pa = w->pa | (a & ~PAGE_MASK);
+    struct block *n = b->link[0];
+    if (n && n->pa == pa)
+        return n;
+    n = b->link[1];
+    if (n && n->pa == pa)
+        return n;
+    n = icache_find(c->icache, pa, c->code_size);
+    if (n)
+        b->link[pa != b->pa + b->bytes] = n;
+    return n;
+}
+
+static void run_blocks(struct vcpu *c)
+{
+    struct window w;
+    struct block *b = enter(c, &w);
+    while (b) {
+        u64 limit = in_64bit_mode(c) ? UINT64_MAX : c->seg[SEG_CS].limit;
+        if (unlikely(c->rip + b->bytes - 1 > limit) || unlikely(c->icount + b->count > c->icount_limit)) {
+            step_one(c);
+            return;
+        }
+        bool sys = b->sys;
+        if (!run_block(c, b) || sys || unlikely(requests(c)))
+            return;
+        struct block *next = follow(c, b, &w);
+        b = next ? next : enter(c, &w);
+    }
+}
+
+void interp_run(struct vcpu *c)
+{
+    for (;;) {
+        if (unlikely(requests(c)) && !cpu_boundary(c))
+            return;
+        if (unlikely(cpu_stepping(c)))
+            interp_step(c);
+        else
+            run_blocks(c);
+    }
+}
