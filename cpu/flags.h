@@ -140,7 +140,7 @@ static inline bool flags_condition(const struct vcpu *c, unsigned cc)
     case 0: r = flags_of(c); break;
     case 1: r = flags_cf(c); break;
     case 2: r = flags_zf(c); break;
-    case 3: r = flags_cf(c) | flags_zf(c); break;
+    case 3: r = (unsigned)flags_cf(c) | flags_zf(c); break;
     case 4: r = flags_sf(c); break;
     case 5: r = flags_pf(c); break;
     case 6: r = (f->sign ^ f->carry ^ f->carry << 1) >> 63; break;
