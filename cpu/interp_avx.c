@@ -197,34 +197,27 @@ static u64 gather_offset(const struct vcpu *c, const struct insn *in, const unio
     return in->addrsize == 8 ? ea : in->addrsize == 4 ? (u32)ea : (u16)ea;
 }
 
-/* Operand 0: destination, 1: memory (VSIB), 2: mask. Elements are loaded from the lowest up; each one that is done has
- * its mask cleared, so that the instruction can be restarted after a fault. The registers' bits past the elements are
- * cleared. */
+/* Operand 0: destination, 1: memory (VSIB), 2: mask. Elements are done from the lowest up, and the mask's element is
+ * cleared as each is, so that the instruction can be restarted after a fault. At the end the registers' bits past the
+ * elements are cleared. A fault leaves the elements from the faulting one on as they were, those of the mask included:
+ * the SDM's pseudocode would first widen their sign bits, hardware (AMD family 25) does not. */
 static bool gather(struct vcpu *c, const struct insn *in, unsigned index_bytes, unsigned bytes)
 {
-    const unsigned dst = in->op[0].reg, m = in->op[2].reg, x = in->index;
-    const unsigned count = in->vl / (index_bytes > bytes ? index_bytes : bytes);
-    const union vec index = c->vec[x & 15], start = c->vec[m];
-    union vec mask = { 0 }, r = { 0 };
-    if (dst == m || dst == x || m == x)
+    const unsigned x = in->index & 15, count = in->vl / (index_bytes > bytes ? index_bytes : bytes);
+    union vec *dst = &c->vec[in->op[0].reg], *mask = &c->vec[in->op[2].reg], *index = &c->vec[x];
+    if (dst == mask || dst == index || mask == index)
         return cpu_fault(c, EXC_UD);
-    memcpy(r.b, c->vec[dst].b, count * bytes);
-    for (unsigned i = 0; i < count; i++)
-        memset(mask.b + i * bytes, selected(&start, i, bytes) ? 0xff : 0, bytes);
     for (unsigned i = 0; i < count; i++) {
         u64 v;
-        if (!selected(&mask, i, bytes))
-            continue;
-        if (!mem_read(c, in->seg, gather_offset(c, in, &index, index_bytes, i), bytes, &v)) {
-            c->vec[m] = mask;
-            memcpy(c->vec[dst].b, r.b, count * bytes);
-            return false;
+        if (selected(mask, i, bytes)) {
+            if (!mem_read(c, in->seg, gather_offset(c, in, index, index_bytes, i), bytes, &v))
+                return false;
+            memcpy(dst->b + i * bytes, &v, bytes);
         }
-        memcpy(r.b + i * bytes, &v, bytes);
-        memset(mask.b + i * bytes, 0, bytes);
+        memset(mask->b + i * bytes, 0, bytes);
     }
-    c->vec[m] = mask;
-    c->vec[dst] = r;
+    memset(mask, 0, sizeof(*mask));
+    memset(dst->b + count * bytes, 0, 32 - count * bytes);
     return true;
 }
 
