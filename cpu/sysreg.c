@@ -138,7 +138,7 @@ bool sysreg_write_cr(struct vcpu *c, unsigned cr, u64 value)
     case 0: return write_cr0(c, value);
     case 2: c->cr2 = value; return true;
     case 3: return write_cr3(c, value);
-    case 4: return cr4_allowed(c) || cpu_has(&c->model, CPUID_FPU) ? write_cr4(c, value) : cpu_fault(c, EXC_UD);
+    case 4: return cr4_allowed(c) ? write_cr4(c, value) : cpu_fault(c, EXC_UD);     /* none at all: an old 486 */
     case 8:
         if (value >> 4)
             return gp0(c);
@@ -154,7 +154,7 @@ bool sysreg_read_cr(struct vcpu *c, unsigned cr, u64 *value)
     case 0: *value = c->cr0; return true;
     case 2: *value = c->cr2; return true;
     case 3: *value = c->cr3; return true;
-    case 4: *value = c->cr4; return true;
+    case 4: *value = c->cr4; return cr4_allowed(c) || cpu_fault(c, EXC_UD);
     case 8: *value = c->host->apic_read_msr(c->host_ctx, 0x808) >> 4 & 15; return true;
     default: return cpu_fault(c, EXC_UD);
     }
@@ -211,7 +211,7 @@ bool sysreg_write_dr(struct vcpu *c, unsigned dr, u64 value)
     switch (dr) {
     case 6: c->dr[6] = (value & 0xe00f) | 0xffff0ff0; break;
     case 7:
-        c->dr[7] = (value & 0xffff2bff) | 0x400;
+        c->dr[7] = (value & 0xffff23ff) | 0x400;
         if (c->dr[7] & 0xff)
             cpu_raise(c, PEND_TRAP);
         sysreg_refresh_view(c);

@@ -153,7 +153,7 @@ void vcpu_reset(struct vcpu *c)
     memset(c->mtrr_fixed, 0, sizeof c->mtrr_fixed);
     c->mcg_status = 0;
     memset(c->mc_bank, 0, sizeof c->mc_bank);
-    c->feature_control = c->bios_sign = c->hwcr = c->syscfg = 0;
+    c->feature_control = c->spec_ctrl = c->hwcr = c->syscfg = 0;
     c->sipi_vector = 0;
     c->apic_base = 0xfee00000 | 1 << 11 | bsp;
     c->host->apic_set_base(c->host_ctx, c->apic_base);

@@ -111,9 +111,10 @@ struct vcpu {
     u64 pat, misc_enable, apic_base, tsc_offset, tsc_deadline;
     u64 mtrr_def_type, mtrr_phys[16], mtrr_fixed[11], mcg_status, mc_bank[10][4];
     u32 sipi_vector;
+    u32 apic_id;                /* initial APIC ID, for CPUID */
     bool nmi_blocked;
     bool wait_sipi;             /* after INIT, not the bootstrap processor: nothing but SIPI (and RESET) is looked at */
-    u64 xss, feature_control, debugctl, bios_sign, hwcr, syscfg;
+    u64 xss, feature_control, debugctl, spec_ctrl, hwcr, syscfg;
 
     /* the fault that in_*() noted; delivered by the interpreter's loop */
     struct { u8 vector; bool has_error; u32 error; } exc;
