@@ -51,8 +51,9 @@ enum ata_control { ATA_NIEN = 0x02, ATA_SRST = 0x04, ATA_HOB = 0x80 };
 enum ata_device { ATA_DEV = 0x10, ATA_LBA = 0x40 };
 enum ata_reason { ATAPI_CD = 0x01 /* command, not data */, ATAPI_IO = 0x02 /* to the host */ };
 
-/* The registers that the host writes; [1] is the previous content, which 48-bit commands use (HOB). */
-struct ide_taskfile { u8 features[2], count[2], lba_low[2], lba_mid[2], lba_high[2], device; };
+/* The registers that the host writes, by offset; [1] is the previous content, which 48-bit commands use (HOB). */
+enum ide_register { IDE_DATA, IDE_FEATURES, IDE_COUNT, IDE_LBA_LOW, IDE_LBA_MID, IDE_LBA_HIGH, IDE_DEVICE, IDE_STATUS };
+struct ide_taskfile { u8 reg[6][2]; u8 device; };
 
 struct ide_drive;
 typedef void ide_step(struct ide_drive *d);
@@ -73,12 +74,13 @@ struct ide_drive {
     bool chs_valid;
     u8 multiple;                        /* sectors per interrupt of READ/WRITE MULTIPLE; 0: disabled */
     u8 transfer_mode;                   /* SET FEATURES 03h: 08h + n PIO, 20h + n MWDMA, 40h + n UDMA */
-    bool write_cache, read_ahead, smart_enabled, sleeping, standby, revert_defaults;
+    bool write_cache, read_ahead, smart_enabled, sleeping, revert_defaults;
+    u8 power;                           /* as CHECK POWER MODE says it: ff active, 80h idle, 0 standby */
     u8 apm;                             /* level, 0: off */
-    bool flush_failed;
     /* transfer */
     u8 *buffer;                         /* IDE_BUFFER bytes */
     u32 pos, end;                       /* host reads or writes buffer[pos..end) while DRQ is set */
+    bool data_in;                       /* the host reads */
     ide_step *data_done;                /* the host moved the last byte of the block */
     ide_step *pending;                  /* runs when the timer fires */
     u64 lba;                            /* next sector of the transfer */
@@ -89,14 +91,15 @@ struct ide_drive {
     u8 packet[12];
     u32 byte_limit;                     /* byte count register at the PACKET command */
     bool packet_dma;
-    u32 cd_total, cd_sent;              /* bytes in the buffer that are the answer; sent so far */
-    u32 cd_left;                        /* sectors still to be read into the buffer */
-    u8 cd_mode;                         /* what a sector of the answer consists of: see atapi.c */
-    u16 cd_sector_bytes;
+    u32 cd_end;                         /* bytes of the answer in the buffer */
+    u32 cd_left;                        /* sectors still to be read into the buffer, from lba */
+    u8 cd_parts;                        /* what of a raw sector is wanted: byte 9 of READ CD, or 10h user data alone */
+    ide_step *cd_out_done;              /* the parameter list of a data-out command is in the buffer */
     u8 sense_key, asc, ascq;
     u8 unit_attention;                  /* ASC to report first; 0: none */
-    bool tray_open, locked, new_media_event, eject_request;
-    u8 serial_number;
+    bool tray_open, locked;
+    u8 media_event;                     /* for GET EVENT STATUS: 1 eject request, 2 new medium, 3 removed */
+    u8 mode_error[8], mode_audio[16];   /* mode pages 01h, 0eh as MODE SELECT left them */
 };
 
 /* Bus master registers of one channel, SFF-8038i. */
@@ -127,10 +130,16 @@ void ide_later(struct ide_drive *d, ide_step *step, u64 ns);    /* BSY, and step
 void ide_finish(struct ide_drive *d);                           /* command done: ready, interrupt */
 void ide_fail(struct ide_drive *d, u8 error);                   /* command done with ERR */
 void ide_raise(struct ide_drive *d);                            /* INTRQ */
-void ide_data(struct ide_drive *d, u32 bytes, ide_step *done);  /* DRQ for buffer[0..bytes) */
+/* DRQ for buffer[from..to): the host reads or writes it, then done. */
+void ide_data(struct ide_drive *d, bool to_host, u32 from, u32 to, ide_step *done);
 void ide_signature(struct ide_drive *d);
+/* DMARQ: run is called once the bus master has been started, which may be now. */
 void ide_dma_request(struct ide_drive *d, bool to_memory, ide_step *run);
-void ide_identify_string(u8 *words, const char *text, unsigned bytes);
+void ide_dma_started(struct ide_channel *c);                    /* from bmdma.c */
+/* Moves buffer[pos..end) by DMA. True: all of it; false: the bus master stopped, and run is called when it goes on. */
+bool ide_dma_move(struct ide_drive *d, bool to_memory, ide_step *run);
+void ide_catch_up(struct ide_channel *c);                       /* a step whose time has come is done now */
+void ide_identify_string(u8 *p, const char *text, unsigned bytes);
 static inline void ide_put16(u8 *p, unsigned word, u16 v)
 {
     p[word * 2] = (u8)v;
@@ -139,8 +148,8 @@ static inline void ide_put16(u8 *p, unsigned word, u16 v)
 
 /* ata.c */
 bool ata_init(struct ide_drive *d, char *err, size_t errlen);
-void ata_reset(struct ide_drive *d, bool hard);
-void ata_command(struct ide_drive *d);
+void ata_reset(struct ide_drive *d, bool hard);      /* hard: power-on or RESET-; else SRST */
+void ata_command(struct ide_drive *d);              /* runs d->command */
 /* Disks and CD drives share these. */
 void ide_set_features(struct ide_drive *d);
 void ide_power(struct ide_drive *d);
@@ -159,6 +168,6 @@ void bmdma_write(struct ide *ide, u32 reg, unsigned bytes, u32 value);
 bool bmdma_started(const struct ide_channel *c);
 /* Moves bytes between buf and the regions of the table; returns how many found room there. */
 u32 bmdma_transfer(struct ide_channel *c, void *buf, u32 bytes, bool to_memory);
-void bmdma_interrupt(struct ide_channel *c);    /* rising edge of INTRQ */
+void bmdma_interrupt(struct ide_channel *c);        /* rising edge of INTRQ */
 
 #endif
