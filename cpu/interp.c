@@ -193,13 +193,14 @@ static u32 requests(const struct vcpu *c)
     return likely(!p) ? 0 : c->eflags & EFL_IF ? p : p & ~(u32)PEND_INTR;
 }
 
-/* Returns false if a fault was delivered. */
+/* Returns false if a fault was delivered. Only the last instruction of a block changes RIP, so RIP and the count need not
+ * be read back in between. */
 static bool run_block(struct vcpu *c, const struct block *b)
 {
     const struct insn *in = b->insn, *end = in + b->count;
+    u64 rip = c->rip, icount = c->icount;
     do {
         interp_fn *run = in->run;
-        u64 rip = c->rip;
         c->rip = rip + in->len;
         if (unlikely(!run(c, in))) {
             c->rip = rip;
@@ -207,7 +208,8 @@ static bool run_block(struct vcpu *c, const struct block *b)
                 exception_deliver(c);
             return run == interp_stale;
         }
-        c->icount++;
+        rip += in->len;
+        c->icount = ++icount;
     } while (++in != end);
     return true;
 }
