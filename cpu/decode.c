@@ -6,7 +6,8 @@
  * SIB, operands by their letters, and the few rules that no row can state.
  *
  * Bytes run out or exceed 15 in one place, fetch(): it makes the failure stick and returns zeroes, so that nothing in
- * between has to look. A failure to fetch comes before #UD where both are possible, as the CPU cannot know of the latter
+ * between has to look. With fewer than 15 bytes at hand it is always "short": a page fault on a later byte comes before the
+ * #GP for the length. A failure to fetch comes before #UD where both are possible, as the CPU cannot know of the latter
  * before it has the bytes; an opcode that does not exist is #UD at once.
  */
 #include "cpu/cpuid.h"
@@ -172,7 +173,7 @@ static u64 fetch(struct decoder *d, unsigned n)
     if (unlikely(d->status != DECODE_OK))
         return 0;
     if (unlikely(d->pos + n > d->avail)) {
-        d->status = d->pos + n > MAX_LENGTH ? DECODE_TOO_LONG : DECODE_SHORT;
+        d->status = d->avail == MAX_LENGTH ? DECODE_TOO_LONG : DECODE_SHORT;
         return 0;
     }
     u64 v = 0;

@@ -312,8 +312,9 @@ char *insn_print(char *buf, size_t size, const struct insn *in, u64 rip)
         buf[0] = 0;
     put_prefixes(&t, in);
     put_mnemonic(&t, in);
-    for (unsigned i = 0; i < 4 && in->op[i].kind != OP_NONE; i++) {
-        unsigned where = insn_letters[e->op[i]].where;
+    bool swapped = e->opcode == 0x90;          /* XCHG: the accumulator first */
+    for (unsigned k = 0; k < 4 && in->op[k].kind != OP_NONE; k++) {
+        unsigned i = swapped ? k ^ 1 : k, where = insn_letters[e->op[i]].where;
         if (is_hidden(in, i, where))
             continue;
         put(&t, "%s", separator);
