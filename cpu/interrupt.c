@@ -462,9 +462,12 @@ bool cpu_boundary(struct vcpu *c)
         }
         if (boundary_host(c, p) || boundary_signals(c, p) || boundary_events(c, p))
             continue;
+        if (c->halt_masked && p & PEND_INTR)
+            c->halted = false;
         if (!c->halted)
             break;
-        sleep_until(c, (c->nmi_blocked ? 0 : PEND_NMI) | PEND_INIT | (c->eflags & EFL_IF ? PEND_INTR : 0));
+        bool interrupts = c->eflags & EFL_IF || c->halt_masked;
+        sleep_until(c, (c->nmi_blocked ? 0 : PEND_NMI) | PEND_INIT | (interrupts ? PEND_INTR : 0));
     }
     if (!cpu_stepping(c) && !c->dr6_pending)
         acknowledge(c, PEND_TRAP);
