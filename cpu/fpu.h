@@ -144,7 +144,9 @@ struct f80 x87_round(struct x87_calc *k, bool sign, int exp, u64 sig, u64 extra)
 
 /* Condition codes C3, C2, C0 of a comparison; quiet: QNaNs do not raise IE. */
 u16 x87_compare(struct x87_calc *k, struct f80 a, struct f80 b, bool quiet);
-struct f80 x87_rem(struct x87_calc *k, struct f80 a, struct f80 b, bool nearest, u16 *cc);     /* FPREM, FPREM1 */
+/* FPREM, FPREM1. *cc: the condition codes, or X87_NO_QUOTIENT: NaN or invalid operation, C0 and C3 stay. */
+enum { X87_NO_QUOTIENT = 1 };
+struct f80 x87_rem(struct x87_calc *k, struct f80 a, struct f80 b, bool nearest, u16 *cc);
 struct f80 x87_extract(struct x87_calc *k, struct f80 a, struct f80 *exponent);
 
 struct f80 x87_from_f32(struct x87_calc *k, u32 v);     /* exact; notes denormals, leaves SNaNs signaling */

@@ -121,15 +121,15 @@ static bool remainder_step(struct vcpu *c, const struct insn *in, bool nearest)
     x87_note(c, in);
     struct f80 r = f80_indefinite;
     u16 cc = 0;
+    x87_set_cc(c, X87_C2, 0);
     if (x87_empty(c, 0) || x87_empty(c, 1)) {
         if (!x87_stack_underflow(c))
             return true;
-        x87_set_cc(c, X87_C2, 0);
     } else {
         r = x87_rem(&k, x87_get(c, 0), x87_get(c, 1), nearest, &cc);
         if (!x87_calc_commit(c, &k))
             return true;
-        x87_set_cc(c, X87_CC, cc);
+        x87_set_cc(c, cc == X87_NO_QUOTIENT ? X87_C1 | X87_C2 : X87_CC, cc & X87_CC);
     }
     x87_put(c, 0, r);
     return true;
@@ -160,7 +160,7 @@ bool in_fxtract(struct vcpu *c, const struct insn *in)
 
 /* --- comparisons --- */
 
-/* Compares ST(0) with v. False: an unmasked exception, leave everything as it is. */
+/* Compares ST(0) with v. False: an unmasked exception; the result is there all the same, but no pop. */
 static bool compare_values(struct vcpu *c, struct x87_calc *k, struct f80 v, bool empty, bool quiet, u16 *cc)
 {
     *cc = X87_C3 | X87_C2 | X87_C0;
@@ -188,10 +188,10 @@ static bool compare(struct vcpu *c, const struct insn *in, unsigned how)
     if (!implied && !load_source(c, in, how, &k, &v))
         return false;
     x87_note(c, in);
-    if (!compare_values(c, &k, v, implied ? x87_empty(c, 1) : source_empty(c, in), how & QUIET, &cc))
-        return true;
+    bool pop = compare_values(c, &k, v, implied ? x87_empty(c, 1) : source_empty(c, in), how & QUIET, &cc);
     x87_set_cc(c, X87_C3 | X87_C2 | X87_C0, cc);
-    pops(c, how);
+    if (pop)
+        pops(c, how);
     return true;
 }
 
@@ -201,10 +201,10 @@ static bool compare_flags(struct vcpu *c, const struct insn *in, unsigned how)
     struct x87_calc k = x87_calc_begin(c);
     u16 cc;
     x87_note(c, in);
-    if (!compare_values(c, &k, x87_get(c, in->op[1].reg), source_empty(c, in), how & QUIET, &cc))
-        return true;
+    bool pop = compare_values(c, &k, x87_get(c, in->op[1].reg), source_empty(c, in), how & QUIET, &cc);
     rflags_put(c, EFL_STATUS, (cc & X87_C3 ? EFL_ZF : 0) | (cc & X87_C2 ? EFL_PF : 0) | (cc & X87_C0 ? EFL_CF : 0));
-    pops(c, how);
+    if (pop)
+        pops(c, how);
     return true;
 }
 
@@ -226,7 +226,7 @@ bool in_ftst(struct vcpu *c, const struct insn *in)
     struct x87_calc k = x87_calc_begin(c);
     u16 cc;
     x87_note(c, in);
-    if (compare_values(c, &k, f80_zero(false), false, false, &cc))
-        x87_set_cc(c, X87_C3 | X87_C2 | X87_C0, cc);
+    compare_values(c, &k, f80_zero(false), false, false, &cc);
+    x87_set_cc(c, X87_C3 | X87_C2 | X87_C0, cc);
     return true;
 }

@@ -32,7 +32,8 @@ static bool push_widened(struct vcpu *c, struct x87_calc *k, struct f80 v)
     }
     if (k->denormal)
         k->flags |= FP_DE;
-    if (x87_calc_commit(c, k))
+    x87_calc_commit(c, k);
+    if (!(k->flags & FP_IE & ~k->cw))       /* an unmasked DE is reported, but the value is loaded */
         x87_push(c, v);
     return true;
 }
@@ -189,7 +190,17 @@ static bool store_real(struct vcpu *c, const struct insn *in, bool pop)
 
 bool in_fst(struct vcpu *c, const struct insn *in) { return store_real(c, in, false); }
 bool in_fstp(struct vcpu *c, const struct insn *in) { return store_real(c, in, true); }
-bool in_fstpnce(struct vcpu *c, const struct insn *in) { return store_real(c, in, true); }
+
+/* D9 D8+i: FSTP without a stack underflow; an empty ST(0) is popped and goes nowhere. */
+bool in_fstpnce(struct vcpu *c, const struct insn *in)
+{
+    x87_note(c, in);
+    x87_set_cc(c, X87_C1, 0);
+    if (!x87_empty(c, 0))
+        x87_put(c, in->op[0].reg, x87_get(c, 0));
+    x87_pop(c);
+    return true;
+}
 
 static bool store_int(struct vcpu *c, const struct insn *in, bool truncate, bool pop)
 {
@@ -244,7 +255,6 @@ static bool move_if(struct vcpu *c, const struct insn *in, bool condition)
             x87_put(c, 0, f80_indefinite);
         return true;
     }
-    x87_set_cc(c, X87_C1, 0);
     if (condition)
         x87_put(c, 0, x87_get(c, i));
     return true;
@@ -306,6 +316,7 @@ bool in_fxam(struct vcpu *c, const struct insn *in)
 bool in_ffree(struct vcpu *c, const struct insn *in)
 {
     x87_note(c, in);
+    x87_set_cc(c, X87_C1, 0);       /* the manual leaves it undefined, CPUs clear it */
     x87_free(c, in->op[0].reg);
     return true;
 }
@@ -313,7 +324,7 @@ bool in_ffree(struct vcpu *c, const struct insn *in)
 bool in_ffreep(struct vcpu *c, const struct insn *in)
 {
     in_ffree(c, in);
-    x87_rotate(c, 1);
+    x87_pop(c);
     return true;
 }
 

@@ -211,11 +211,12 @@ static struct f80 pack_remainder(struct x87_calc *k, bool sign, int exp, u128 re
 struct f80 x87_rem(struct x87_calc *k, struct f80 a, struct f80 b, bool nearest, u16 *cc)
 {
     struct f80 r;
-    *cc = 0;
+    *cc = X87_NO_QUOTIENT;
     if (x87_special2(k, a, b, &r))
         return r;
     if (f80_is_inf(a) || f80_is_zero(b))
         return x87_invalid(k);
+    *cc = 0;
     if (f80_is_denormal(a) || f80_is_denormal(b))
         k->flags |= FP_DE;
     if (f80_is_zero(a))

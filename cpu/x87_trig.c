@@ -153,7 +153,9 @@ static struct f80 round_scaled(struct x87_calc *k, struct scaled s)
     } else if (s.beyond != EXACT) {
         sig |= 1;
     }
-    return x87_round(k, quad_sign(s.value), exp, (u64)(sig >> 64), (u64)sig);
+    struct f80 r = x87_round(k, quad_sign(s.value), exp, (u64)(sig >> 64), (u64)sig);
+    k->flags |= FP_PE;          /* these instructions report it for exact results as well */
+    return r;
 }
 
 static struct f80 round_quad(struct x87_calc *k, float128_t v)
@@ -366,8 +368,10 @@ struct f80 x87_2xm1(struct x87_calc *k, struct f80 a)
     if (f80_is_zero(a))
         return a;
     note_denormals(k, a, a);
-    if (f80_exp(a) >= F80_BIAS)     /* 1 gives 1, -1 gives -1/2 */
+    if (f80_exp(a) >= F80_BIAS) {   /* 1 gives 1, -1 gives -1/2 */
+        k->flags |= FP_PE;
         return f80_exp(a) == F80_BIAS && a.mant == F80_INT && f80_sign(a) ? f80_make(true, F80_BIAS - 1, F80_INT) : a;
+    }
     int exp;
     u64 mant = f80_normalize(a, &exp);
     exp -= F80_BIAS;
@@ -494,7 +498,7 @@ struct f80 x87_ylog2xp1(struct x87_calc *k, struct f80 y, struct f80 x)
     bool sign = f80_sign(x);
     if (x87_special2(k, y, x, &r))
         return r;
-    if (sign && f80_exp(x) >= F80_BIAS)     /* x <= -1, -inf */
+    if (sign && f80_is_inf(x))
         return x87_invalid(k);
     if (f80_is_inf(x) || f80_is_inf(y)) {
         r = infinite_product(k, y, sign, f80_is_zero(x));
@@ -505,6 +509,10 @@ struct f80 x87_ylog2xp1(struct x87_calc *k, struct f80 y, struct f80 x)
     note_denormals(k, y, x);
     if (f80_is_zero(x) || f80_is_zero(y))
         return f80_zero(f80_sign(y) != sign);
+    if (sign && f80_exp(x) >= F80_BIAS) {       /* -1 and below: undefined, CPUs return the operand */
+        k->flags |= FP_PE;
+        return x;
+    }
     int scale, exp;
     u64 mant = f80_normalize(y, &exp);
     struct saved_mode mode = quad_begin();

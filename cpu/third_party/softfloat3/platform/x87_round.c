@@ -94,8 +94,10 @@ extFloat80_t softfloat_roundPackToExtF80(bool sign, int_fast32_t exp, uint_fast6
             return denormal(sign, (int32_t)exp, v, drop, tiny);
         softfloat_exceptionFlags |= softfloat_flag_underflow;
         exp += BIAS_ADJUST;
-        if (exp < 0)        /* only FSCALE gets so far */
+        if (exp <= 0) {         /* only FSCALE gets so far */
+            softfloat_exceptionFlags |= softfloat_flag_inexact;
             return pack(sign, 0, 0);
+        }
     }
     if (r.carry) {
         r.sig = (uint64_t)1 << 63;
@@ -106,8 +108,11 @@ extFloat80_t softfloat_roundPackToExtF80(bool sign, int_fast32_t exp, uint_fast6
             return overflow(sign, drop);
         softfloat_exceptionFlags |= softfloat_flag_overflow;
         exp -= BIAS_ADJUST;
-        if (exp >= EXP_MAX)
+        if (exp >= EXP_MAX) {   /* FSCALE again */
+            softfloat_exceptionFlags |= softfloat_flag_inexact;
+            softfloat_x87.rounded_up = true;
             return pack(sign, EXP_MAX, (uint64_t)1 << 63);
+        }
     }
     if (r.inexact)
         softfloat_exceptionFlags |= softfloat_flag_inexact;
