@@ -283,19 +283,23 @@ bool in_idiv(struct vcpu *c, const struct insn *in)
 
 /* --- sign extension of the accumulator (98, 99) ---------------------------------------------------------------- */
 
-/* CBW, CWDE, CDQE */
-bool in_cbw(struct vcpu *c, const struct insn *in)
+static bool extend_accumulator(struct vcpu *c, unsigned n)
 {
-    gpr_write(c, REG_RAX, in->opsize, flags_sign_extend(in->opsize / 2, c->rax));
+    gpr_write(c, REG_RAX, n, flags_sign_extend(n / 2, c->rax));
     return true;
 }
+bool in_cbw(struct vcpu *c, const struct insn *in) { return extend_accumulator(c, 2); }
+bool in_cwde(struct vcpu *c, const struct insn *in) { return extend_accumulator(c, 4); }
+bool in_cdqe(struct vcpu *c, const struct insn *in) { return extend_accumulator(c, 8); }
 
-/* CWD, CDQ, CQO */
-bool in_cwd(struct vcpu *c, const struct insn *in)
+static bool extend_to_rdx(struct vcpu *c, unsigned n)
 {
-    gpr_write(c, REG_RDX, in->opsize, (u64)((s64)flags_sign_extend(in->opsize, c->rax) >> 63));
+    gpr_write(c, REG_RDX, n, (u64)((s64)flags_sign_extend(n, c->rax) >> 63));
     return true;
 }
+bool in_cwd(struct vcpu *c, const struct insn *in) { return extend_to_rdx(c, 2); }
+bool in_cdq(struct vcpu *c, const struct insn *in) { return extend_to_rdx(c, 4); }
+bool in_cqo(struct vcpu *c, const struct insn *in) { return extend_to_rdx(c, 8); }
 
 /* --- decimal adjustment: SDM 2, pseudocode of each; OF (undefined) is cleared ------------------------------------ */
 

@@ -265,7 +265,8 @@ bool in_crc32(struct vcpu *c, const struct insn *in)
 
 /* --- exchanges ------------------------------------------------------------------------------------------------ */
 
-/* The destination is written in any case; the accumulator only if they differ. */
+/* A memory destination is written in any case. Registers that keep their value keep their upper half too, the
+ * destination if the comparison fails, the accumulator if it does not. */
 bool in_cmpxchg(struct vcpu *c, const struct insn *in)
 {
     u64 old, src;
@@ -273,7 +274,7 @@ bool in_cmpxchg(struct vcpu *c, const struct insn *in)
     if (!operand_rmw(c, in, 0, &old) || !operand_read(c, in, 1, &src))
         return false;
     u64 acc = gpr_read(c, REG_RAX, n);
-    if (!operand_write(c, in, 0, acc == old ? src : old))
+    if ((acc == old || in->op[0].kind == OP_MEM) && !operand_write(c, in, 0, acc == old ? src : old))
         return false;
     if (acc != old)
         gpr_write(c, REG_RAX, n, old);
