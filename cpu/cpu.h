@@ -55,6 +55,8 @@ void cpu_print_state(struct vcpu *c, char *buf, size_t size);
 struct cpu_flat_start { u32 eip, eax, ebx, ecx, edx, esi, edi, ebp, esp; u16 cs, ds; u32 gdt_base; u16 gdt_limit; };
 void cpu_start_flat(struct vcpu *c, const struct cpu_flat_start *s);
 u64 cpu_icount(const struct vcpu *c);
+/* Own thread or stopped: host->timer_due is called when the count reaches limit; UINT64_MAX: never. */
+void cpu_set_icount_limit(struct vcpu *c, u64 limit);
 
 /* For the monitor and debuggers, on a CPU that stands still (debug.c). */
 bool cpu_translate(struct vcpu *c, gla a, gpa *pa);     /* false: not mapped */

@@ -223,6 +223,7 @@ void cpu_step(struct vcpu *c)
 }
 
 u64 cpu_icount(const struct vcpu *c) { return c->icount; }
+void cpu_set_icount_limit(struct vcpu *c, u64 limit) { c->icount_limit = limit; }
 u64 cpu_tsc(struct vcpu *c) { return c->host->tsc(c->host_ctx) + c->tsc_offset; }
 
 /* ------------------------------------------------------------------------------------------------------ faults --- */
