@@ -14,9 +14,12 @@ enum fdc_region {       /* what pc.c maps */
     FDC_REGION_DIR,     /* port 3f7 (3f6 is the IDE control port) */
 };
 
-#define FDC_MAX_SECTOR 16384u       /* size code 7 */
-
-struct fdc_format { u32 kbytes; u8 cylinders, heads, sectors; u8 rate /* CCR code */; u8 drive_type /* as in CMOS 10h */; };
+struct fdc_format {
+    u16 kbytes;
+    u8 cylinders, heads, sectors;   /* of 512 bytes, per track */
+    u8 rates;                       /* bit n: readable at data rate code n (CCR) */
+    u8 drive_type;                  /* as in CMOS register 10h */
+};
 
 struct fdc_drive {
     bool present;                   /* the drive exists, with or without a medium */
@@ -29,7 +32,9 @@ struct fdc_drive {
     bool changed;                   /* DSKCHG, until a step pulse with a medium in the drive */
 };
 
-enum fdc_phase { FDC_COMMAND, FDC_BUSY /* positioned by the timer */, FDC_EXECUTION /* data */, FDC_RESULT };
+enum fdc_phase { FDC_COMMAND, FDC_BUSY /* waits for the timer */, FDC_EXECUTION /* data moves */, FDC_RESULT };
+
+struct fdc_seek { struct timer timer; struct fdc *fdc; u8 unit, target, st0; bool active, pending /* to be sensed */; };
 
 struct fdc {
     struct device dev;
@@ -38,28 +43,27 @@ struct fdc {
     unsigned dma_channel;           /* 2 */
     struct fdc_drive drive[2];
     /* private */
-    struct timer timer;             /* the next step of the command */
-    struct timer seek_timer[2], reset_timer;
-    u8 dor, dsr, ccr, tdr, perpendicular;
-    u8 specify[2], config, precomp;
+    u8 dor, tdr, rate;
+    bool irq_wanted, irq_line;      /* the line is gated by DOR */
+    /* modes */
+    u8 specify[2], config, pretrack, perpendicular, last_eot;
     bool locked;
+    u8 pcn[4];                      /* present cylinder number of each drive, as the controller counts */
+    struct fdc_seek seek[4];
+    struct timer timer, reset_timer;
+    u8 reset_senses;                /* results of a reset that are still to be sensed */
+    /* the command being executed */
     enum fdc_phase phase;
-    u8 command[9], command_len, command_need;
+    u8 command[9], command_len;
     u8 result[10], result_len, result_pos;
-    u8 st0, st1, st2;
-    u8 sense[2], sense_pcn[2];      /* pending seek results per drive */
-    bool sense_pending[2];
-    u8 reset_sense;                 /* how many of the four results after a reset are left; next is for drive 4 - n */
-    bool irq_level;
-    u8 seeking;                     /* drives with a seek under way */
-    /* data transfer */
-    u8 unit, cylinder, head, sector, eot;
-    u8 at_head;                     /* physical side */
-    u16 sector_bytes;
+    u8 unit, head;                  /* physical */
+    u8 c, h, r, n, eot;             /* ID that is looked for */
+    u8 physical;                    /* sector on the track that is moved now */
+    u8 st1, st2;
+    bool dma_mode, to_host, tc;
+    u16 sectors_left;               /* VERIFY with a count, READ TRACK, FORMAT TRACK */
     u32 data_pos, data_len;
-    bool to_host, dma_mode, tc, scan_failed, scan_equal, track_mode;
-    u16 sectors_done;
-    u8 buffer[FDC_MAX_SECTOR];
+    u8 buffer[512];
 };
 
 extern const struct device_class fdc_class;
