@@ -91,6 +91,10 @@ static volatile struct fault native_fault;
 static void on_fault(int sig, siginfo_t *info, void *context)
 {
     greg_t *regs = ((ucontext_t *)context)->uc_mcontext.gregs;
+    if ((u64)regs[HOST_RIP] - CODE >= PAGE_SIZE) {      /* our own fault: once more, and die of it */
+        signal(sig, SIG_DFL);
+        return;
+    }
     native_fault.vector = (int)regs[HOST_TRAPNO];
     native_fault.error = (u32)regs[HOST_ERR];
     native_fault.cr2 = (u64)regs[HOST_CR2];
