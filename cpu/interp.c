@@ -267,7 +267,7 @@ static void run_blocks(struct vcpu *c)
     struct block *b = enter(c, &w);
     while (b) {
         u64 limit = in_64bit_mode(c) ? UINT64_MAX : c->seg[SEG_CS].limit;
-        if (unlikely(c->rip + b->bytes - 1 > limit) || unlikely(c->icount + b->count > c->icount_limit)) {
+        if (unlikely(c->rip + b->bytes - 1 > limit) || unlikely(c->icount + b->count >= c->icount_limit)) {
             step_one(c);
             return;
         }

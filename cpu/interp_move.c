@@ -40,6 +40,8 @@ MOV_FORM(4)
 MOV_FORM(8)
 #undef MOV_FORM
 
+bool in_movnti(struct vcpu *c, const struct insn *in) { return in_mov(c, in); }
+
 interp_fn *move_choose(const struct insn *in)
 {
     static interp_fn *const forms[FORM_COUNT][4] = {
@@ -245,3 +247,12 @@ bool in_endbr64(struct vcpu *c, const struct insn *in) { return true; }
 bool in_prefetch(struct vcpu *c, const struct insn *in) { return true; }
 bool in_prefetchw(struct vcpu *c, const struct insn *in) { return true; }
 bool in_prefetchwt1(struct vcpu *c, const struct insn *in) { return true; }
+bool in_prefetchnta(struct vcpu *c, const struct insn *in) { return true; }
+bool in_prefetcht0(struct vcpu *c, const struct insn *in) { return true; }
+bool in_prefetcht1(struct vcpu *c, const struct insn *in) { return true; }
+bool in_prefetcht2(struct vcpu *c, const struct insn *in) { return true; }
+
+/* Loads and stores of one vCPU are in order as it is; what other threads have to see is fenced here. */
+bool in_lfence(struct vcpu *c, const struct insn *in) { atomic_thread_fence(memory_order_seq_cst); return true; }
+bool in_mfence(struct vcpu *c, const struct insn *in) { atomic_thread_fence(memory_order_seq_cst); return true; }
+bool in_sfence(struct vcpu *c, const struct insn *in) { atomic_thread_fence(memory_order_seq_cst); return true; }
