@@ -249,7 +249,7 @@ static void enter_gate_handler(struct vcpu *c, const struct gate *g, const struc
 
 static bool deliver_gate(struct vcpu *c, const struct event *e)
 {
-    struct gate g;
+    struct gate g = { 0 };
     struct descriptor d;
     unsigned cpl = 0;
     if (!gate_read(c, e, &g))
