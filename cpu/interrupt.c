@@ -367,6 +367,10 @@ static void acknowledge(struct vcpu *c, u32 bits) { atomic_fetch_and(&c->pending
 static void sleep_until(struct vcpu *c, u32 bits)
 {
     static const u32 always = PEND_RESET | PEND_STOP | PEND_CODE | PEND_FLUSH | PEND_TIMER;
+    if (c->no_sleep) {
+        cpu_raise(c, PEND_STOP);
+        return;
+    }
     atomic_store(&c->wake_mask, bits | always);
     c->host->wait(c->host_ctx);
     atomic_store(&c->wake_mask, ~0u);

@@ -283,8 +283,8 @@ bool frame_check(struct vcpu *c, struct frame *f)
     f->new_sp = (f->sp - (u64)f->size * f->count) & mask;
     if (!f->count)
         return true;
-    if (frame_in_one_page(f))
-        return frame_check_part(c, f, f->new_sp, f->size * f->count);
+    if (frame_in_one_page(f) && frame_check_part(c, f, f->new_sp, f->size * f->count))
+        return true;
     for (unsigned i = 1; i <= f->count; i++)        /* in the order of the pushes, so that the first bad one reports */
         if (!frame_check_part(c, f, (f->sp - (u64)f->size * i) & mask, f->size))
             return false;

@@ -205,21 +205,15 @@ void cpu_sipi(struct vcpu *c, u8 vector)
 
 void cpu_run(struct vcpu *c) { interp_run(c); }
 
+/* A stop request stays for cpu_run. A halted CPU executes nothing unless something wakes it. */
 void cpu_step(struct vcpu *c)
 {
-    u64 stop = atomic_fetch_and(&c->pending, ~PEND_STOP) & PEND_STOP;
-    /* A halted CPU would sleep in cpu_boundary: a stop request makes it come back. */
-    if (cpu_is_halted(c))
-        cpu_raise(c, PEND_STOP);
-    if (atomic_load(&c->pending) && !cpu_boundary(c)) {
-        if (stop)
-            cpu_raise(c, PEND_STOP);
-        return;
-    }
-    if (!cpu_is_halted(c))
+    u32 stop = atomic_fetch_and(&c->pending, ~PEND_STOP) & PEND_STOP;
+    c->no_sleep = true;
+    if ((!atomic_load(&c->pending) && !cpu_is_halted(c)) || cpu_boundary(c))
         interp_step(c);
-    if (stop)
-        cpu_raise(c, PEND_STOP);
+    c->no_sleep = false;
+    cpu_raise(c, stop);
 }
 
 u64 cpu_icount(const struct vcpu *c) { return c->icount; }

@@ -93,6 +93,7 @@ struct vcpu {
     u8 shadow;                  /* enum shadow: what the instruction just run inhibits */
     bool halted;                /* HLT or MWAIT: waits for an interrupt */
     bool halt_masked;           /* MWAIT with ECX bit 0: an interrupt ends it even if IF is 0 */
+    bool no_sleep;              /* cpu_step: come back where cpu_boundary would wait */
     bool in_shutdown;           /* triple fault: waits for RESET, INIT, NMI */
     _Atomic u32 wake_mask;      /* bits of pending that end the host's wait() */
     u8 access_checks;           /* enum access_check; while any bit is set, flat_read and flat_write of all segments are 0 */
