@@ -115,6 +115,8 @@ bool x87_stack_overflow(struct vcpu *c);            /* IE and SF, C1 = 1 */
 /* MXCSR: sets flags found in the lanes of an SSE instruction; false with #XM or #UD noted if one of them is unmasked. */
 bool fpu_sse_signal(struct vcpu *c, unsigned pre, unsigned post);
 bool fpu_pending_x87(struct vcpu *c);               /* #MF, or FERR#, if ES is set */
+/* XSAVE components that are not in their initial state (XGETBV with ECX = 1): interp_fxsave.c */
+u64 fpu_xinuse(const struct vcpu *c);
 bool fpu_check_xsave(struct vcpu *c);               /* #UD without CR4.OSXSAVE, #NM with CR0.TS */
 
 /* ----------------------------------------------------------------------------- x87_arith.c ----- */

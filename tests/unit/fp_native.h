@@ -1,7 +1,7 @@
 /* fp_native.h - runs one floating-point instruction on the host CPU and in the interpreter, from the same random state.
  *
  * For test_x87.c and test_sse_fp.c, on x86-64 hosts with AVX. The instruction stands in a writable and executable page
- * and runs between two pieces of assembly that load and store x87, vector registers, MXCSR, flags and RAX, RCX. Memory
+ * and runs between two pieces of assembly that load and store x87, vector registers, MXCSR, flags and RAX, RCX (RDX is 0). Memory
  * operands are [RDI]: a buffer on the host, GUEST_DATA in the guest. An unmasked SSE exception arrives as SIGFPE; the
  * handler continues at the storing half, so that state after a fault is compared too.
  */
@@ -19,7 +19,7 @@
 #include "cpu/interp.h"
 #include "tests/unit/vec_guest.h"
 
-enum { FPN_MEM = 512 };
+enum { FPN_MEM = 1024 };
 
 struct fpn_state {
     u8 fx[512];             /* 0: FXSAVE64 image */
@@ -50,6 +50,7 @@ __asm__(".text\n"
         "fxrstor64 fpn(%rip)\n"
         FPN_YMM(FPN_LOAD)
         "mov fpn+1064(%rip), %rdi\n"
+        "xor %edx, %edx\n"
         "pushq fpn+1040(%rip)\n popfq\n"
         "mov fpn+1024(%rip), %rax\n mov fpn+1032(%rip), %rcx\n"
         "jmp *fpn+1048(%rip)\n"
@@ -194,11 +195,11 @@ static unsigned fpn_exponent(unsigned max)
     }
 }
 
-static u32 fpn_f32(void)
+static inline u32 fpn_f32(void)
 {
     return (u32)fpn_below(2) << 31 | fpn_exponent(255) << 23 | (u32)fpn_fraction(23);
 }
-static u64 fpn_f64(void)
+static inline u64 fpn_f64(void)
 {
     return (u64)fpn_below(2) << 63 | (u64)fpn_exponent(2047) << 52 | fpn_fraction(52);
 }
