@@ -10,7 +10,6 @@
 #include "cpu/fpu.h"
 #include "cpu/interp.h"
 #include "cpu/operand.h"
-#include "cpu/vec.h"
 
 enum component { COMP_X87 = 1, COMP_SSE = 2, COMP_AVX = 4, COMP_ALL = 7 };
 enum {
@@ -110,13 +109,22 @@ static void get_avx(struct vcpu *c, const u8 *p)
         memcpy(&c->vec[i].q[2], p + 16 * i, 16);
 }
 
+/* #GP(0) unless the image's linear address is a multiple of `alignment`. */
+static bool check_aligned(struct vcpu *c, const struct insn *in, unsigned alignment, enum access access)
+{
+    gla a;
+    if (!mem_linear(c, in->seg, operand_ea(c, in), alignment, access, &a))
+        return false;
+    return a % alignment == 0 || cpu_fault_code(c, EXC_GP, 0);
+}
+
 /* --- FXSAVE, FXRSTOR --- */
 
 static bool check_fxsave(struct vcpu *c, const struct insn *in, enum access access)
 {
     if (c->cr0 & (CR0_EM | CR0_TS))
         return cpu_fault(c, EXC_NM);
-    return vec_check_aligned(c, in, 16, access);
+    return check_aligned(c, in, 16, access);
 }
 
 /* EFER.FFXSR: FXSAVE and FXRSTOR at CPL 0 in 64-bit mode leave XMM alone (AMD APM 2, 11.4.4.2). */
@@ -178,7 +186,7 @@ static u64 requested(const struct vcpu *c) { return (c->rdx << 32 | (u32)c->rax)
 
 static bool check_xsave(struct vcpu *c, const struct insn *in, enum access access)
 {
-    return fpu_check_xsave(c) && vec_check_aligned(c, in, HEADER_BYTES, access);
+    return fpu_check_xsave(c) && check_aligned(c, in, HEADER_BYTES, access);
 }
 
 static bool write_part(struct vcpu *c, const struct insn *in, const u8 *image, unsigned from, unsigned bytes)
