@@ -1,7 +1,7 @@
 /* interp_sse_move.c - moves between vector registers, memory and general registers; sign masks; byte-masked stores.
  *
- * The non-temporal forms are ordinary stores and loads. Aligned moves check the alignment of their own VEX forms here,
- * because no other VEX instruction does; legacy forms are checked with the operand (ATTR_ALIGN). SDM 2, MOV...
+ * The non-temporal forms are ordinary stores and loads. What sets the aligned moves apart is their row's ATTR_ALIGN and
+ * ATTR_VALIGN, which the operand functions look at. SDM 2, MOV...
  */
 #include "cpu/interp.h"
 #include "cpu/vec.h"
@@ -13,22 +13,13 @@ static bool move(struct vcpu *c, const struct insn *in)
     return operand_read_vec(c, in, 1, &v) && vec_write(c, in, &v);
 }
 
-static bool move_aligned(struct vcpu *c, const struct insn *in)
-{
-    if (in->vex && in->op[0].kind == OP_MEM && !vec_check_aligned(c, in, in->vl, ACCESS_WRITE))
-        return false;
-    if (in->vex && in->op[1].kind == OP_MEM && !vec_check_aligned(c, in, in->vl, ACCESS_READ))
-        return false;
-    return move(c, in);
-}
-
-bool in_movaps(struct vcpu *c, const struct insn *in) { return move_aligned(c, in); }
-bool in_movapd(struct vcpu *c, const struct insn *in) { return move_aligned(c, in); }
-bool in_movdqa(struct vcpu *c, const struct insn *in) { return move_aligned(c, in); }
-bool in_movntps(struct vcpu *c, const struct insn *in) { return move_aligned(c, in); }
-bool in_movntpd(struct vcpu *c, const struct insn *in) { return move_aligned(c, in); }
-bool in_movntdq(struct vcpu *c, const struct insn *in) { return move_aligned(c, in); }
-bool in_movntdqa(struct vcpu *c, const struct insn *in) { return move_aligned(c, in); }
+bool in_movaps(struct vcpu *c, const struct insn *in) { return move(c, in); }
+bool in_movapd(struct vcpu *c, const struct insn *in) { return move(c, in); }
+bool in_movdqa(struct vcpu *c, const struct insn *in) { return move(c, in); }
+bool in_movntps(struct vcpu *c, const struct insn *in) { return move(c, in); }
+bool in_movntpd(struct vcpu *c, const struct insn *in) { return move(c, in); }
+bool in_movntdq(struct vcpu *c, const struct insn *in) { return move(c, in); }
+bool in_movntdqa(struct vcpu *c, const struct insn *in) { return move(c, in); }
 bool in_movups(struct vcpu *c, const struct insn *in) { return move(c, in); }
 bool in_movupd(struct vcpu *c, const struct insn *in) { return move(c, in); }
 bool in_movdqu(struct vcpu *c, const struct insn *in) { return move(c, in); }

@@ -34,7 +34,7 @@ bool vec_read_scalar(struct vcpu *c, const struct insn *in, unsigned i, u64 *v);
 bool vec_write(struct vcpu *c, const struct insn *in, const union vec *v);
 /* TOP := 0 and all tags valid if the instruction names an MMX register (SDM 1 9.5.1). Nothing may fault after it. */
 void vec_mmx_commit(struct vcpu *c, const struct insn *in);
-/* #GP(0) unless the memory operand is aligned on `bytes`: for the VEX forms of the aligned moves. */
+/* #GP(0) unless the memory operand, of `bytes` bytes, is aligned on that many: for what has no ATTR_ALIGN. */
 bool vec_check_aligned(struct vcpu *c, const struct insn *in, unsigned bytes, enum access access);
 
 #define VEC_SATURATE(type, wide, min, max) \

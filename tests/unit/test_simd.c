@@ -1,4 +1,4 @@
-/* test_simd.c - vector instructions on any host: known answers (FIPS 197, FIPS 180-4, Intel's carry-less product paper),
+/* test_simd.c - vector instructions on any host: known answers (FIPS 197, FIPS 180-4, Intel's paper on PCLMULQDQ),
  * faults and what they leave behind, modes other than 64-bit, and the table against the functions.
  *
  * The exhaustive comparison with a real CPU is test_simd_native.c.
@@ -55,7 +55,7 @@ static void ck_bytes(const u8 *got, const char *hex)
 
 static void set_hex(unsigned reg, const char *hex) { bytes_from_hex(c->vec[reg].b, hex); }
 
-/* -------------------------------------------------------------------------------------------------- the table ----- */
+/* ----------------------------------------------------------------------------------------------- the table ----- */
 START_TEST(every_row_has_a_function)
 {
     char missing[4000] = "";
@@ -79,7 +79,7 @@ START_TEST(every_function_has_a_row)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------------ cryptography ----- */
+/* -------------------------------------------------------------------------------------------- cryptography ----- */
 /* xmm1 := AESKEYGENASSIST(xmm2, rcon): the immediate cannot vary at run time, so the bytes do. */
 static void key_assist(u8 rcon) { OK(0x66, 0x0f, 0x3a, 0xdf, 0xca, rcon); }
 
@@ -133,6 +133,7 @@ static void abc_block(u32 w[16])
 
 START_TEST(sha_1)        /* FIPS 180-4; the example "abc" */
 {
+    static const u32 digest[5] = { 0xa9993e36, 0x4706816a, 0xba3e2571, 0x7850c26c, 0x9cd0d89d };
     union vec w[20];
     u32 block[16];
     abc_block(block);
@@ -144,7 +145,8 @@ START_TEST(sha_1)        /* FIPS 180-4; the example "abc" */
             for (unsigned k = 0; k < 4; k++)
                 w[i].d[k] = block[4 * i + 3 - k];
         } else {
-            c->vec[3] = w[i - 4], c->vec[4] = w[i - 3];
+            c->vec[3] = w[i - 4];
+            c->vec[4] = w[i - 3];
             OK(0x0f, 0x38, 0xc9, 0xdc);                 /* sha1msg1 xmm3, xmm4 */
             c->vec[4] = w[i - 2];
             OK(0x66, 0x0f, 0xef, 0xdc);                 /* pxor */
@@ -162,11 +164,11 @@ START_TEST(sha_1)        /* FIPS 180-4; the example "abc" */
         OK(0x0f, 0x3a, 0xcc, 0xca, (u8)(i / 5));        /* sha1rnds4 xmm1, xmm2, phase */
     }
     for (unsigned i = 0; i < 4; i++)
-        ck_assert_uint_eq(c->vec[1].d[3 - i] + abcd.d[3 - i], ((u32[]){ 0xa9993e36, 0x4706816a, 0xba3e2571, 0x7850c26c })[i]);
+        ck_assert_uint_eq(c->vec[1].d[3 - i] + abcd.d[3 - i], digest[i]);
     c->vec[2] = previous;
     c->vec[4] = (union vec){ .d = { 0, 0, 0, 0xc3d2e1f0 } };
     OK(0x0f, 0x38, 0xc8, 0xd4);
-    ck_assert_uint_eq(c->vec[2].d[3], 0x9cd0d89d);
+    ck_assert_uint_eq(c->vec[2].d[3], digest[4]);
 }
 END_TEST
 
@@ -192,20 +194,25 @@ static u32 sha256_constant(unsigned n)
 
 START_TEST(sha_256)      /* FIPS 180-4; the example "abc" */
 {
-    static const u32 digest[8] = { 0xba7816bf, 0x8f01cfea, 0x414140de, 0x5dae2223, 0xb00361a3, 0x96177a9c, 0xb410ff61, 0xf20015ad };
+    static const u32 digest[8] = {
+        0xba7816bf, 0x8f01cfea, 0x414140de, 0x5dae2223, 0xb00361a3, 0x96177a9c, 0xb410ff61, 0xf20015ad,
+    };
     const union vec abef = { .d = { 0x9b05688c, 0x510e527f, 0xbb67ae85, 0x6a09e667 } };
     const union vec cdgh = { .d = { 0x5be0cd19, 0x1f83d9ab, 0xa54ff53a, 0x3c6ef372 } };
     union vec w[16];
     u32 block[16];
     abc_block(block);
-    c->vec[2] = abef, c->vec[1] = cdgh;
+    c->vec[2] = abef;
+    c->vec[1] = cdgh;
     for (unsigned i = 0; i < 16; i++) {
         if (i < 4) {
             memcpy(w[i].d, block + 4 * i, 16);
         } else {
-            c->vec[3] = w[i - 4], c->vec[4] = w[i - 3];
+            c->vec[3] = w[i - 4];
+            c->vec[4] = w[i - 3];
             OK(0x0f, 0x38, 0xcc, 0xdc);                 /* sha256msg1 xmm3, xmm4 */
-            c->vec[4] = w[i - 1], c->vec[5] = w[i - 2];
+            c->vec[4] = w[i - 1];
+            c->vec[5] = w[i - 2];
             OK(0x66, 0x0f, 0x3a, 0x0f, 0xe5, 4);        /* palignr xmm4, xmm5, 4 */
             OK(0x66, 0x0f, 0xfe, 0xdc);                 /* paddd xmm3, xmm4 */
             c->vec[4] = w[i - 1];
@@ -225,7 +232,7 @@ START_TEST(sha_256)      /* FIPS 180-4; the example "abc" */
 }
 END_TEST
 
-START_TEST(carry_less_product)   /* Gueron, Kounavis: Intel Carry-Less Multiplication Instruction, section on PCLMULQDQ */
+START_TEST(carry_less_product)   /* Gueron, Kounavis: Intel Carry-Less Multiplication Instruction */
 {
     static const struct { u8 imm; u64 low, high; } rows[] = {
         { 0x00, 0x929633d5d36f0451, 0x1d4d84c85c3440c0 },
@@ -243,7 +250,7 @@ START_TEST(carry_less_product)   /* Gueron, Kounavis: Intel Carry-Less Multiplic
 }
 END_TEST
 
-/* ----------------------------------------------------------------------------------------------------- strings ----- */
+/* ------------------------------------------------------------------------------------------------- strings ----- */
 static void set_text(unsigned reg, const char *text)
 {
     memset(c->vec[reg].b, 0, 16);
@@ -258,7 +265,7 @@ static const struct { const char *a, *b; u8 imm; unsigned index; u32 flags; } st
     { "aeiou",    "strength of will", 0x00, 3,  EFL_CF | EFL_SF },                     /* any of a set */
     { "aeiou",    "strength of will", 0x40, 13, EFL_CF | EFL_SF },                     /* the last one */
     { "09az",     "ABC7def",          0x04, 3,  EFL_CF | EFL_SF | EFL_ZF },            /* ranges */
-    { "09az",     "7bcdef",           0x34, 16, EFL_SF | EFL_ZF },                     /* first valid one outside: none */
+    { "09az",     "7bcdef",           0x34, 16, EFL_SF | EFL_ZF },                     /* first one outside: none */
     { "same",     "same",             0x18, 16, EFL_SF | EFL_ZF },                     /* first difference: none */
     { "same",     "sane",             0x18, 2,  EFL_CF | EFL_SF | EFL_ZF },
     { "",         "",                 0x08, 0,  EFL_CF | EFL_SF | EFL_ZF | EFL_OF },   /* both ended: equal */
@@ -291,7 +298,7 @@ START_TEST(explicit_lengths)
 }
 END_TEST
 
-/* --------------------------------------------------------------------------------------- faults, masks, gathers ----- */
+/* ---------------------------------------------------------------------------------- faults, masks, gathers ----- */
 #define END (GUEST_DATA + GUEST_BYTES)
 
 START_TEST(alignment)
@@ -399,7 +406,9 @@ END_TEST
 START_TEST(gather_wants_three_registers)
 {
     static const u8 rows[][6] = {
-        { 0xc4, 0xe2, 0x75, 0x90, 0x0c, 0x10 }, { 0xc4, 0xe2, 0x6d, 0x90, 0x0c, 0x08 }, { 0xc4, 0xe2, 0x6d, 0x90, 0x0c, 0x10 },
+        { 0xc4, 0xe2, 0x75, 0x90, 0x0c, 0x10 },     /* destination and mask */
+        { 0xc4, 0xe2, 0x6d, 0x90, 0x0c, 0x08 },     /* destination and index */
+        { 0xc4, 0xe2, 0x6d, 0x90, 0x0c, 0x10 },     /* mask and index */
     };
     for (unsigned i = 0; i < ARRAY_LEN(rows); i++) {
         struct insn in;
@@ -412,7 +421,7 @@ START_TEST(gather_wants_three_registers)
 }
 END_TEST
 
-/* ------------------------------------------------------------------------------------------------ upper halves ----- */
+/* -------------------------------------------------------------------------------------------- upper halves ----- */
 START_TEST(upper_halves)
 {
     for (unsigned i = 0; i < 16; i++)

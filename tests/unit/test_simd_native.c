@@ -1,9 +1,10 @@
 /* test_simd_native.c - vector instructions against the host CPU, on x86-64 hosts with AVX.
  *
- * Every encoding of the maps 0F, 0F 38 and 0F 3A, legacy and VEX with either length, is tried with random operands; what
- * the decoder takes for one of our instructions is run natively and by the interpreter from the same random state, and
- * all registers, status flags, the x87/MMX state, memory and faults are compared. So no second table is needed, and a
- * row whose operands are wrong shows up as well as a wrong in_<name>().
+ * Every encoding of the maps 0F, 0F 38 and 0F 3A, legacy and VEX with either length, is tried with random operands;
+ * what the decoder takes for one of our instructions is run natively and by the interpreter from the same random state,
+ * and all registers, status flags, the x87/MMX state, memory and faults are compared. The first difference of each
+ * instruction is printed with everything that it takes to see it again. So no second table is needed, and a row whose
+ * operands are wrong shows up as well as a wrong in_<name>().
  *
  * Natively the instruction runs in an executable page between two pieces of assembly that load and store the whole
  * state at a fixed low address. A fault comes as a signal; its handler continues at the storing half, so that the state
@@ -114,7 +115,8 @@ static bool native_setup(void)
     struct sigaction sa = { .sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_ONSTACK };
     if (!__builtin_cpu_supports("avx") || !map_at(STATE, sizeof(struct native_state), PROT_READ | PROT_WRITE) ||
         !map_at(CODE, PAGE_SIZE, PROT_READ | PROT_WRITE | PROT_EXEC) ||
-        !map_at(GUEST_DATA, GUEST_BYTES, PROT_READ | PROT_WRITE) || !map_at(GUEST_DATA + GUEST_BYTES, PAGE_SIZE, PROT_NONE))
+        !map_at(GUEST_DATA, GUEST_BYTES, PROT_READ | PROT_WRITE) ||
+        !map_at(GUEST_DATA + GUEST_BYTES, PAGE_SIZE, PROT_NONE))
         return false;
     sigaltstack(&alt, NULL);
     sigaction(SIGSEGV, &sa, NULL);
@@ -147,7 +149,8 @@ static bool host_has(enum cpuid_feature f)
     u32 r[4] = { 0 };
     if (f == CPUID_BASE)
         return true;
-    return __get_cpuid_count(bits[f].leaf, bits[f].sub, &r[0], &r[1], &r[2], &r[3]) && (r[bits[f].reg] >> bits[f].bit & 1);
+    return __get_cpuid_count(bits[f].leaf, bits[f].sub, &r[0], &r[1], &r[2], &r[3]) &&
+        (r[bits[f].reg] >> bits[f].bit & 1);
 }
 
 /* ----------------------------------------------------------------------------------------- random numbers ----- */
@@ -167,9 +170,11 @@ static unsigned below(unsigned n) { return (unsigned)((rnd() >> 32) % n); }
  * letters and terminators, bytes with only the sign bit. */
 static void random_vector(union vec *v)
 {
-    static const u64 edges[] = { 0, ~(u64)0, 0x8000000000000000, 0x7fffffffffffffff, 0x8000000080000000, 0x7fffffff7fffffff,
-                                 0x8000800080008000, 0x7fff7fff7fff7fff, 0x8080808080808080, 0x7f7f7f7f7f7f7f7f, 1,
-                                 0x0000000100000001, 0x0001000100010001, 0x00ff00ff00ff00ff, 0x3ff0000000000000 };
+    static const u64 edges[] = {
+        0, ~(u64)0, 0x8000000000000000, 0x7fffffffffffffff, 0x8000000080000000, 0x7fffffff7fffffff, 0x8000800080008000,
+        0x7fff7fff7fff7fff, 0x8080808080808080, 0x7f7f7f7f7f7f7f7f, 1, 0x0000000100000001, 0x0001000100010001,
+        0x00ff00ff00ff00ff, 0x3ff0000000000000,
+    };
     const unsigned kind = below(8);
     for (unsigned i = 0; i < 4; i++) {
         switch (kind) {
@@ -194,7 +199,8 @@ struct test_case {
     s8 disp;
 };
 
-/* A random instance of a form: registers, or [base + index * scale + disp8]. Returns whether it decodes to one of ours. */
+/* A random instance of a form: registers, or [base + index * scale + disp8] with either address size.
+ * Returns whether it decodes to one of ours. */
 static bool make_case(struct test_case *t, struct form f)
 {
     static const u8 prefixes[] = { 0, 0x66, 0xf3, 0xf2 }, escapes[] = { 0, 0, 0x38, 0x3a };
@@ -209,6 +215,8 @@ static bool make_case(struct test_case *t, struct form f)
         t->base = REG_RBX;
     if (t->index == t->base)
         t->index = REG_RSP;     /* in a SIB byte: none */
+    if (below(8) == 0)
+        *p++ = 0x67;                /* 32-bit addresses reach the data as well */
     const unsigned b = memory ? t->base : rm, x = memory ? t->index >> 3 : 0;
     if (f.vex) {
         *p++ = 0xc4;
@@ -276,7 +284,7 @@ static void random_state(struct vcpu *c, struct guest *g, const struct test_case
         c->x87.r[i] = (struct f80){ .mant = v.q[0], .se = (u16)rnd() };
     }
     c->x87.cw = 0x37f;
-    c->x87.sw = (u16)(rnd() & 0x7d00 & ~0x80) & 0x7f00;
+    c->x87.sw = (u16)(rnd() & 0x7d00);      /* TOP, condition codes; no exceptions */
     c->x87.empty = (u8)rnd();
     c->mxcsr = 0x1f80;
     for (unsigned i = 0; i < GUEST_BYTES; i += 32) {
@@ -284,7 +292,7 @@ static void random_state(struct vcpu *c, struct guest *g, const struct test_case
         random_vector(&v);
         memcpy(g->data + i, v.b, 32);
     }
-    c->rdi = GUEST_DATA + below(GUEST_BYTES - 64);     /* MASKMOVDQU: what unselected bytes do at a fault is not defined */
+    c->rdi = GUEST_DATA + below(GUEST_BYTES - 64);  /* MASKMOVDQU: unselected bytes may or may not fault, SDM 2 */
     if (!t->in.modrm_mem)
         return;
     u64 ea = GUEST_DATA + (random_offset() & (host_ignores_alignment(t) ? ~(u64)15 : ~(u64)0)) - (u64)(s64)t->disp;

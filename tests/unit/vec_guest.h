@@ -1,8 +1,8 @@
 /* vec_guest.h - what the vector tests share: a vCPU in 64-bit mode with a little memory, no machine around it, and the
  * list of the instructions that cpu/interp_mmx.c, interp_sse_*.c, interp_crypto.c and interp_avx.c own.
  *
- * Linear GUEST_DATA..+GUEST_BYTES is mapped for user mode (CPL 3), the page behind it is not present; so both a fault in
- * the middle of an operand and its exact error code and CR2 can be looked at.
+ * Linear GUEST_DATA..+GUEST_BYTES is mapped for user mode (CPL 3), the page behind it is not present; so a fault in the
+ * middle of an operand can be looked at, with its error code and CR2.
  */
 #ifndef SHADOW86_VEC_GUEST_H
 #define SHADOW86_VEC_GUEST_H
@@ -86,8 +86,8 @@ static inline void guest_mode(struct guest *g, unsigned mode)
 {
     struct vcpu *c = g->cpu;
     for (unsigned i = 0; i < SEG_COUNT; i++) {
-        c->seg[i] = (struct segment){ .limit = 0xffffffff, .sel = 0x2b, .attr = SEG_P | SEG_DPL | SEG_S | SEG_W | SEG_A |
-                                      SEG_D | SEG_G };
+        c->seg[i] = (struct segment){ .limit = 0xffffffff, .sel = 0x2b };
+        c->seg[i].attr = SEG_P | SEG_DPL | SEG_S | SEG_W | SEG_A | SEG_D | SEG_G;
     }
     c->seg[SEG_CS].attr = SEG_P | SEG_DPL | SEG_S | SEG_CODE | SEG_W | SEG_A | SEG_G | (mode == 8 ? SEG_L : SEG_D);
     c->cpl = 3;
@@ -108,7 +108,8 @@ static inline struct guest *guest_new(void)
     g->ram = ram_new(1 << 20, err, sizeof(err));
     ck_assert_msg(g->ram != NULL, "%s", err);
     g->phys = physmap_new();
-    g->region = (struct region){ .name = "ram", .size = g->ram->size, .kind = REGION_RAM, .enabled = true, .ram = g->ram };
+    g->region = (struct region){ .name = "ram", .size = g->ram->size, .kind = REGION_RAM, .enabled = true };
+    g->region.ram = g->ram;
     physmap_add(g->phys, &g->region);
     g->cpu = vcpu_new("max", g->phys, NULL, NULL, err, sizeof(err));
     ck_assert_msg(g->cpu != NULL, "%s", err);
