@@ -16,7 +16,7 @@ struct block {
     u8 mode;                    /* 2, 4, 8 */
     bool sys;                   /* its last instruction may change anything (ATTR_SYS) */
     u16 memory;                 /* slot in icache.memory */
-    struct insn insn[];
+    struct insn insn[] __attribute__((aligned(64)));
 } __attribute__((aligned(64)));
 #define BLOCK_DEAD (~(gpa)0)
 
