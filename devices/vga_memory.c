@@ -2,7 +2,7 @@
  *
  * Four planes of 64 KiB. Byte n of plane p is kept at vram[4 n + p], so that one 32-bit word holds what a character clock
  * fetches. The addresses in the planes are those of the hardware: odd/even leaves bit 0 of the address out (bit 16 takes its
- * place in a 128 KiB window), chain-4 leaves out bits 0 and 1; the CRTC's word and doubleword modes are the counterpart.
+ * place in a 128 KiB window), chain-4 leaves out bits 0 and 1 likewise; the CRTC's word and doubleword modes are the counterpart.
  * The page bit of the miscellaneous output register (bit 5), which selects the other half of odd/even memory on
  * the EGA, is set by every BIOS and has no effect.
  * In VBE modes of eight and more bits per pixel the window is a 64 KiB bank of linear memory.
@@ -46,7 +46,7 @@ static u8 *planes_at(const struct vga *v, u32 offset)
 {
     u32 at = offset & 0xffff;
     if (v->seq[SR_MEMORY_MODE] & SR4_CHAIN4)
-        at &= 0xfffc;
+        at = (at & 0xfffc) | (offset >> 16 & 3);
     else if (v->gc[GC_MISC] & GC6_CHAIN_ODD_EVEN)
         at = (at & 0xfffe) | (v->gc[GC_MISC] & 0x0c ? 0 : offset >> 16 & 1);
     if (vbe_active(v))      /* planar VBE modes have more than 64 KiB per plane */

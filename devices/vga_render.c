@@ -103,7 +103,7 @@ u16 vga_fetch_address(const struct vga *v, const struct vga_scan *s, unsigned co
     u16 ma = (u16)(s->ma + (pan ? cr[8] >> 5 & 3 : 0) + (column >> step));
     u16 address = ma;
     if (cr[0x14] & CR14_DOUBLEWORD)
-        address = (u16)(ma << 2 | (ma >> 12 & 3));
+        address = (u16)(ma << 2 | ma >> 14);
     else if (!(cr[0x17] & CR17_BYTE))
         address = (u16)(ma << 1 | (ma >> (cr[0x17] & CR17_MA15 ? 15 : 13) & 1));
     if (!(cr[0x17] & 1))        /* CGA and Hercules: the row scan selects an 8 KiB bank */

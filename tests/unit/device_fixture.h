@@ -32,7 +32,7 @@ static void fixture_irq(void *ctx, int n, bool level)
     irq_level[n] = level;
 }
 
-static struct irq fixture_line(int n)
+__attribute__((unused)) static struct irq fixture_line(int n)
 {
     return (struct irq) { fixture_irq, NULL, n };
 }
