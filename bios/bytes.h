@@ -33,14 +33,15 @@ struct bytes { u8 *data; size_t n, room; };
 /* n bytes of zeros at the end; returns where. The address is good until the next call. */
 static inline u8 *bytes_grow(struct bytes *b, size_t n)
 {
-    if (b->room - b->n < n) {
+    if (!b->data || b->room - b->n < n) {
         size_t room = b->room + b->room / 2 + n + 256;
         if (room < n || !(b->data = realloc(b->data, room)))
             abort();
         b->room = room;
     }
     u8 *at = b->data + b->n;
-    memset(at, 0, n);
+    if (n)
+        memset(at, 0, n);
     b->n += n;
     return at;
 }
