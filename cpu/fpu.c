@@ -66,14 +66,10 @@ bool fpu_check_xsave(struct vcpu *c)
 
 unsigned fpu_soft_flags(void)
 {
-    static const u8 map[32] = {     /* index: inexact 1, underflow 2, overflow 4, infinite 8, invalid 16 */
-#define ROW(n) (((n) & 1 ? FP_PE : 0) | ((n) & 2 ? FP_UE : 0) | ((n) & 4 ? FP_OE : 0) | ((n) & 8 ? FP_ZE : 0) | ((n) & 16 ? FP_IE : 0))
-#define ROW4(n) ROW(n), ROW(n + 1), ROW(n + 2), ROW(n + 3)
-        ROW4(0), ROW4(4), ROW4(8), ROW4(12), ROW4(16), ROW4(20), ROW4(24), ROW4(28)
-#undef ROW4
-#undef ROW
-    };
-    return map[softfloat_exceptionFlags & 31];
+    unsigned f = softfloat_exceptionFlags;
+    return (f & softfloat_flag_invalid ? FP_IE : 0) | (f & softfloat_flag_infinite ? FP_ZE : 0) |
+           (f & softfloat_flag_overflow ? FP_OE : 0) | (f & softfloat_flag_underflow ? FP_UE : 0) |
+           (f & softfloat_flag_inexact ? FP_PE : 0);
 }
 
 uint_fast8_t fpu_soft_rounding(unsigned rc)

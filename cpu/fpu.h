@@ -11,15 +11,15 @@
 #include "cpu/third_party/softfloat3/platform/softfloat_x87.h"
 #include "cpu/vcpu.h"
 
-/* Exception flags: the same six bits in the x87's status and control words and in MXCSR (there: masks 7 bits higher). */
+/* Exception flags: the same six bits in the x87's status and control words and in MXCSR (whose masks are 7 bits up). */
 enum fp_flag {
     FP_IE = 1, FP_DE = 2, FP_ZE = 4, FP_OE = 8, FP_UE = 16, FP_PE = 32,
     FP_ALL = 63,
-    FP_PRE = FP_IE | FP_DE | FP_ZE,     /* found before a result is computed; unmasked, they leave everything as it was */
+    FP_PRE = FP_IE | FP_DE | FP_ZE,     /* found before there is a result; unmasked, they leave everything as it was */
     X87_SF = 64,                        /* status word only: stack fault */
 };
-enum x87_sw { X87_ES = 0x80, X87_C0 = 0x100, X87_C1 = 0x200, X87_C2 = 0x400, X87_TOP = 0x3800, X87_C3 = 0x4000, X87_B = 0x8000,
-              X87_CC = X87_C0 | X87_C1 | X87_C2 | X87_C3 };
+enum x87_sw { X87_ES = 0x80, X87_C0 = 0x100, X87_C1 = 0x200, X87_C2 = 0x400, X87_TOP = 0x3800, X87_C3 = 0x4000,
+              X87_B = 0x8000, X87_CC = X87_C0 | X87_C1 | X87_C2 | X87_C3 };
 enum x87_cw { X87_PC = 0x300, X87_RC = 0xc00, X87_CW_WRITABLE = 0x1f3f, X87_CW_FIXED = 0x40, X87_CW_INIT = 0x37f };
 enum mxcsr { MXCSR_DAZ = 0x40, MXCSR_MASKS = 0x1f80, MXCSR_RC = 0x6000, MXCSR_FZ = 0x8000, MXCSR_INIT = 0x1f80,
              MXCSR_VALID = 0xffff };
@@ -78,7 +78,7 @@ static inline bool f80_is_denormal(struct f80 v) { return !f80_exp(v) && v.mant;
 static inline bool f80_is_unsupported(struct f80 v) { return f80_exp(v) && !(v.mant & F80_INT); }
 static inline struct f80 f80_quiet(struct f80 v) { return (struct f80){ v.mant | F80_QUIET, v.se }; }
 static inline struct f80 f80_negate(struct f80 v) { return (struct f80){ v.mant, v.se ^ F80_SIGN }; }
-/* Finite, not zero: the significand with its top bit set, and the biased exponent that goes with it (may be below 1). */
+/* Finite, not zero: the significand with its top bit set, and the biased exponent that goes with it (also below 1). */
 static inline u64 f80_normalize(struct f80 v, int *exp)
 {
     int lead = __builtin_clzll(v.mant);
@@ -107,12 +107,12 @@ u8 x87_abridged_tags(const struct vcpu *c);         /* FXSAVE's: bit i set: R[i]
 
 /* Notes FIP, FCS, FOP and, with a memory operand, FDP and FDS. For every instruction but the control ones. */
 void x87_note(struct vcpu *c, const struct insn *in);
-/* Sets exception flags (FP_*, X87_SF). True if all of `flags` & `decisive` are masked: the masked response may follow. */
+/* Sets exception flags (FP_*, X87_SF). True if those in `decisive` are masked: the masked response follows. */
 bool x87_signal(struct vcpu *c, unsigned flags, unsigned decisive);
 bool x87_stack_underflow(struct vcpu *c);           /* IE and SF, C1 = 0; true: masked, deliver the indefinite value */
 bool x87_stack_overflow(struct vcpu *c);            /* IE and SF, C1 = 1 */
 
-/* MXCSR: sets flags found in the lanes of an SSE instruction; false with #XM or #UD noted if one of them is unmasked. */
+/* MXCSR: sets flags found in the lanes of an SSE instruction; false with #XM or #UD noted if one is unmasked. */
 bool fpu_sse_signal(struct vcpu *c, unsigned pre, unsigned post);
 bool fpu_pending_x87(struct vcpu *c);               /* #MF, or FERR#, if ES is set */
 /* XSAVE components that are not in their initial state (XGETBV with ECX = 1): interp_fxsave.c */

@@ -36,7 +36,7 @@ ALWAYS_INLINE u64 fused(struct sse *s, bool dbl, u64 x, u64 y, u64 z, unsigned s
     return r;
 }
 
-ALWAYS_INLINE bool fused_lanes(struct vcpu *c, const struct insn *in, enum form form, bool dbl, bool packed, unsigned sign)
+ALWAYS_INLINE bool lanes(struct vcpu *c, const struct insn *in, enum form form, bool dbl, bool packed, unsigned sign)
 {
     union vec v[3], r;
     for (unsigned i = 0; i < 3; i++)
@@ -59,11 +59,15 @@ ALWAYS_INLINE bool fused_lanes(struct vcpu *c, const struct insn *in, enum form 
 #define FMA_PACKED(F) F(fmaddsub, SUB_EVEN) F(fmsubadd, SUB_ODD)
 
 #define PACKED(name, form, sign) \
-    bool in_v##name##form##ps(struct vcpu *c, const struct insn *in) { return fused_lanes(c, in, FORM_##form, false, true, sign); } \
-    bool in_v##name##form##pd(struct vcpu *c, const struct insn *in) { return fused_lanes(c, in, FORM_##form, true, true, sign); }
+    bool in_v##name##form##ps(struct vcpu *c, const struct insn *in) \
+    { return lanes(c, in, FORM_##form, false, true, sign); } \
+    bool in_v##name##form##pd(struct vcpu *c, const struct insn *in) \
+    { return lanes(c, in, FORM_##form, true, true, sign); }
 #define SCALAR(name, form, sign) \
-    bool in_v##name##form##ss(struct vcpu *c, const struct insn *in) { return fused_lanes(c, in, FORM_##form, false, false, sign); } \
-    bool in_v##name##form##sd(struct vcpu *c, const struct insn *in) { return fused_lanes(c, in, FORM_##form, true, false, sign); }
+    bool in_v##name##form##ss(struct vcpu *c, const struct insn *in) \
+    { return lanes(c, in, FORM_##form, false, false, sign); } \
+    bool in_v##name##form##sd(struct vcpu *c, const struct insn *in) \
+    { return lanes(c, in, FORM_##form, true, false, sign); }
 #define F(name, sign) PACKED(name, 132, sign) PACKED(name, 213, sign) PACKED(name, 231, sign)
 FMA_ALL(F)
 FMA_PACKED(F)

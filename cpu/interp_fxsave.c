@@ -1,4 +1,4 @@
-/* interp_fxsave.c - whole-state images: FXSAVE FXRSTOR XSAVE XSAVEOPT XSAVEC XSAVES XRSTOR XRSTORS, and LDMXCSR STMXCSR.
+/* interp_fxsave.c - whole-state images: FXSAVE FXRSTOR XSAVE XSAVEOPT XSAVEC XSAVES XRSTOR XRSTORS; LDMXCSR STMXCSR.
  *
  * The components are x87 (bit 0), SSE (1) and AVX (2), all that XCR0 can hold here; IA32_XSS has none. A component that
  * is in its initial state counts as not in use (XINUSE), which is found out by looking at it. XSAVEOPT and XSAVES use

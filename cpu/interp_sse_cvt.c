@@ -1,7 +1,8 @@
 /* interp_sse_cvt.c - conversions of SSE, AVX and F16C: CVTxx2yy, CVTTxx2yy, VCVTPH2PS, VCVTPS2PH.
  *
  * To integers: out of range or NaN gives IE and the integer indefinite (80..0), denormals are inexact but raise no DE.
- * Forms with an MMX register switch the x87 to MMX state before #XM is decided, as CPUs do, but after memory. SDM 1 11.4.1.6, 14.4, SDM 2A.
+ * Forms with an MMX register switch the x87 to MMX state before #XM is decided, as CPUs do, but after memory.
+ * SDM 1 11.4.1.6, 14.4, SDM 2A.
  */
 #include "cpu/interp.h"
 #include "cpu/operand.h"

@@ -1,9 +1,9 @@
 /* interp_sse_fp.c - SSE to AVX floating-point arithmetic: ADD SUB MUL DIV SQRT MIN MAX CMP COMIS UCOMIS ROUND DPPS DPPD
  * ADDSUB HADD HSUB RCP RSQRT.
  *
- * Every function reads its sources, computes all lanes (sse_math.h), lets MXCSR decide, and writes. Scalar forms take the
- * rest of the low 128 bits from operand 1. RCP and RSQRT differ between processors by design; ours are rounded to 12
- * bits of fraction, which keeps the documented error of 1.5 * 2^-12. SDM 1 11.4, SDM 2 chapters 3 to 5.
+ * Every function reads its sources, computes all lanes (sse_math.h), lets MXCSR decide, and writes. Scalar forms take
+ * the rest of the low 128 bits from operand 1. RCP and RSQRT differ between processors by design; ours are rounded to
+ * 12 bits of fraction, which keeps the documented error of 1.5 * 2^-12. SDM 1 11.4, SDM 2 chapters 3 to 5.
  */
 #include "cpu/interp.h"
 #include "cpu/operand.h"
@@ -143,7 +143,7 @@ bool in_rsqrtss(struct vcpu *c, const struct insn *in) { return scalar1(c, in, f
 
 /* --- compares --- */
 
-/* SDM 2A table 3-1 (CMPPD): relations for which predicate 0..15 is true, and whether it signals; 16..31 differ in that. */
+/* SDM 2A table 3-1 (CMPPD): relations for which predicate 0..15 is true; does it signal? (16..31: the opposite) */
 static const struct { u8 true_if; bool signaling; } predicates[16] = {
     { SSE_EQ, false },                      { SSE_LT, true },
     { SSE_LT | SSE_EQ, true },              { SSE_UN, false },
@@ -198,7 +198,7 @@ bool in_ucomisd(struct vcpu *c, const struct insn *in) { return compare_flags(c,
 
 /* --- rounding to integers --- */
 
-/* imm: 1:0 rounding control, 2 use MXCSR's instead, 3 do not report PE (SDM 2B, figure "Bit Control Fields of ROUND"). */
+/* imm: 1:0 rounding control, 2 use MXCSR's instead, 3 do not report PE (SDM 2B, ROUNDPD). */
 ALWAYS_INLINE u64 round_lane(struct sse *s, bool dbl, u64 v, u8 imm)
 {
     v = sse_operand(s, dbl, v);

@@ -1,4 +1,4 @@
-/* interp_x87_arith.c - x87 arithmetic and comparisons: FADD FSUB FMUL FDIV and their integer, reversed and popping forms,
+/* interp_x87_arith.c - x87 arithmetic and comparisons: FADD FSUB FMUL FDIV, their integer, reversed and popping forms,
  * FSQRT FRNDINT FSCALE FPREM FPREM1 FXTRACT, FCOM FUCOM FCOMI FUCOMI FICOM FTST.
  *
  * Shape of each: read memory (the only fault there can be), note the pointers, look for a stack fault, compute with

@@ -1,5 +1,5 @@
-/* interp_x87_control.c - x87 control: control, status and tag words, environment and state images, FWAIT, and the 8087's
- * and 80287's instructions that later FPUs take as no-operations.
+/* interp_x87_control.c - x87 control: control, status and tag words, environment and state images, FWAIT, and the
+ * instructions of 8087 and 80287 that later FPUs take as no-operations.
  *
  * An environment has four layouts, by operand size and by protected or real (and virtual-8086) mode: the latter hold
  * linear addresses and the opcode instead of selectors. SDM 1 8.1.10, figures 8-9 to 8-12.

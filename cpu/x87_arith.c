@@ -2,9 +2,9 @@
  *
  * SoftFloat adds, subtracts, multiplies, divides, takes roots and rounds; here is what it does not know: unsupported
  * formats, the denormal-operand exception, operations that IEEE 754 lacks. Nothing here touches a vCPU except
- * x87_calc_begin and x87_calc_commit, so that an instruction can compute first and commit when nothing can fault any more.
+ * x87_calc_begin and x87_calc_commit: an instruction computes first and commits when nothing can fault any more.
  *
- * Order of exceptions (SDM 1 table 8-... 4.9.2): unsupported format or SNaN, QNaN (no exception at all), other invalid
+ * Order of exceptions (SDM 1 4.9.2): unsupported format or SNaN, QNaN (no exception at all), other invalid
  * operations and zero divide, denormal operand, then what rounding finds. SDM 1 8.2 to 8.5.
  */
 #include "cpu/fpu.h"
@@ -43,7 +43,7 @@ struct f80 x87_invalid(struct x87_calc *k)
     return f80_indefinite;
 }
 
-/* The x87 picks among two NaNs by kind and significand (SDM 1 table 4-7); SoftFloat's 8086-SSE specialisation does so. */
+/* The x87 picks one of two NaNs by kind and significand (SDM 1 table 4-7), as SoftFloat's 8086-SSE variant does. */
 bool x87_special2(struct x87_calc *k, struct f80 a, struct f80 b, struct f80 *r)
 {
     if (likely(f80_exp(a) != F80_EXP && f80_exp(b) != F80_EXP && !f80_is_unsupported(a) && !f80_is_unsupported(b)))
@@ -148,7 +148,7 @@ static int scale_factor(struct f80 b)
     return f80_sign(b) ? -n : n;
 }
 
-/* FSCALE: a * 2^trunc(b), SDM 2A table 3-... "FSCALE Results". */
+/* FSCALE: a * 2^trunc(b), SDM 2A table "FSCALE Results". */
 struct f80 x87_scale(struct x87_calc *k, struct f80 a, struct f80 b)
 {
     struct f80 r;
@@ -364,7 +364,7 @@ static bool integer_magnitude(struct x87_calc *k, struct f80 v, unsigned rc, u64
     u64 frac = (u64)fixed, half = F80_INT;
     *mag = (u64)(fixed >> 64);
     *inexact = frac != 0;
-    bool up = rc == 0 ? frac > half || (frac == half && (*mag & 1)) : rc == 3 ? false : frac && f80_sign(v) == (rc == 1);
+    bool up = rc == 0 ? frac > half || (frac == half && (*mag & 1)) : rc != 3 && frac && f80_sign(v) == (rc == 1);
     k->up = up;
     *mag += up;
     return !(up && !*mag);

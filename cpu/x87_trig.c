@@ -1,13 +1,13 @@
 /* x87_trig.c - FSIN FCOS FPTAN FPATAN F2XM1 FYL2X FYL2XP1: values and exceptions.
  *
- * Everything is computed with SoftFloat's 113-bit quadruple format, from tables and Taylor series whose terms go on until
- * they are below 2^-113 of the result, and rounded to 64 bits once, as the control word says: the error is far below
- * 0.51 ulp and the same on every host. Exponents that do not fit the quadruple format as the operands stand (y * log2 x,
- * y / x) are taken off first and put back at the rounding (struct scaled).
+ * Everything is computed with SoftFloat's 113-bit quadruple format, from tables and Taylor series whose terms go on
+ * until they are below 2^-113 of the result, and rounded to 64 bits once, as the control word says: the error is far
+ * below 0.51 ulp and the same on every host. Exponents that do not fit the quadruple format as the operands stand
+ * (y * log2 x, y / x) are taken off first and put back at the rounding (struct scaled).
  *
- * Arguments of the trigonometric functions are reduced with the 66-bit pi of Intel's FPUs (SDM 1 8.3.8), by exact integer
- * arithmetic: results for large arguments, and near multiples of pi, are those of hardware rather than of mathematics.
- * Results of FPATAN's special cases, FYL2X and so on are the tables of SDM 2A chapter 3.
+ * Arguments of the trigonometric functions are reduced with the 66-bit pi of the FPUs themselves (SDM 1 8.3.8), by
+ * exact integer arithmetic: results for large arguments, and near multiples of pi, are those of hardware rather than of
+ * mathematics. FPATAN's special cases, FYL2X's and so on are the tables of SDM 2A chapter 3.
  */
 #include "cpu/fpu.h"
 

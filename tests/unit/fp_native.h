@@ -1,9 +1,9 @@
 /* fp_native.h - runs one floating-point instruction on the host CPU and in the interpreter, from the same random state.
  *
- * For test_x87.c and test_sse_fp.c, on x86-64 hosts with AVX. The instruction stands in a writable and executable page
- * and runs between two pieces of assembly that load and store x87, vector registers, MXCSR, flags and RAX, RCX (RDX is 0). Memory
- * operands are [RDI]: a buffer on the host, GUEST_DATA in the guest. An unmasked SSE exception arrives as SIGFPE; the
- * handler continues at the storing half, so that state after a fault is compared too.
+ * For test_x87.c, test_sse_fp.c, test_fpu_state.c, on x86-64 hosts with AVX. The instruction stands in a writable and
+ * executable page and runs between two pieces of assembly that load and store x87, vector registers, MXCSR, flags, RAX
+ * and RCX (RDX is 0). Memory operands are [RDI]: a buffer on the host, GUEST_DATA in the guest. An unmasked SSE
+ * exception arrives as SIGFPE; the handler continues at the storing half, so that state after a fault is compared too.
  */
 #ifndef SHADOW86_FP_NATIVE_H
 #define SHADOW86_FP_NATIVE_H
@@ -41,7 +41,7 @@ extern char fpn_done[];
     op(9, 800) op(10, 832) op(11, 864) op(12, 896) op(13, 928) op(14, 960) op(15, 992)
 #define FPN_LOAD(i, at) "vmovdqu fpn+" #at "(%rip), %ymm" #i "\n"
 #define FPN_SAVE(i, at) "vmovdqu %ymm" #i ", fpn+" #at "(%rip)\n"
-__asm__(".text\n"
+__asm__(".pushsection .text\n"
         ".globl fpn_run\n .globl fpn_done\n"
         "fpn_run:\n"
         "push %rbx\n push %rbp\n push %r12\n push %r13\n push %r14\n push %r15\n"
@@ -65,7 +65,8 @@ __asm__(".text\n"
         "ldmxcsr fpn+1072(%rip)\n"
         "vzeroupper\n"
         "pop %r15\n pop %r14\n pop %r13\n pop %r12\n pop %rbp\n pop %rbx\n"
-        "ret\n");
+        "ret\n"
+        ".popsection\n");
 
 static u8 *fpn_code;
 static volatile int fpn_fault;      /* vector, or -1 */
@@ -81,10 +82,21 @@ static void fpn_on_fault(int sig, siginfo_t *info, void *context)
     u->uc_mcontext.gregs[HOST_RIP] = (greg_t)(uintptr_t)fpn_done;
 }
 
+/* A feature bit of CPUID leaf 1, ECX. */
+static inline bool fpn_has(unsigned bit)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid(1, &a, &b, &c, &d) && c >> bit & 1;
+}
+enum { FPN_FMA = 12, FPN_XSAVE = 26, FPN_OSXSAVE = 27, FPN_AVX = 28, FPN_F16C = 29 };
+
 /* False: this host cannot run the test. */
 static bool fpn_setup(void)
 {
-    if (!__builtin_cpu_supports("avx"))
+    u32 xcr0 = 0, high;
+    if (fpn_has(FPN_OSXSAVE))
+        __asm__("xgetbv" : "=a"(xcr0), "=d"(high) : "c"(0));
+    if (!fpn_has(FPN_AVX) || (xcr0 & 6) != 6)
         return false;
     fpn_code = mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (fpn_code == MAP_FAILED)

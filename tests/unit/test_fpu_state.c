@@ -1,4 +1,4 @@
-/* test_fpu_state.c - images of x87, SSE and AVX state (FSAVE, FSTENV, FXSAVE, XSAVE and their kin) against the host CPU.
+/* test_fpu_state.c - images of x87, SSE and AVX state (FSAVE, FSTENV, FXSAVE, XSAVE and their kin) against the host.
  *
  * The stored images, the state after loading random ones and the faults of bad ones must be equal, except for the
  * instruction and data pointers (AMD keeps them only while an exception is pending) and for the MXCSR mask.
@@ -42,7 +42,7 @@ static bool host_runs(const char *feature)
     if (!feature)
         return true;
     if (!strcmp(feature, "xsave"))
-        return __get_cpuid(1, &a, &b, &c, &d) && c >> 27 & 1;
+        return fpn_has(FPN_OSXSAVE);
     return __get_cpuid_count(13, 1, &a, &b, &c, &d) && a >> (strcmp(feature, "xsaveopt") ? 1 : 0) & 1;
 }
 

@@ -14,7 +14,9 @@ static const char *const owned[] = {
     "add", "sub", "mul", "div", "min", "max", "sqrt", "cmp", "round", "dp", "addsub", "hadd", "hsub", "rcp", "rsqrt",
     "comi", "ucomi", "cvt", "vcvt", "vfm", "vfnm",
 };
-static const char *const not_owned[] = { "mul", "mulx", "add", "sub", "div", "cmp", "cmps", "cmpxchg", "cmpxchg8b", "cmpxchg16b" };
+static const char *const not_owned[] = {
+    "mul", "mulx", "add", "sub", "div", "cmp", "cmps", "cmpxchg", "cmpxchg8b", "cmpxchg16b",
+};
 
 static bool is_owned(const char *name)
 {
@@ -60,8 +62,8 @@ static unsigned encode(u8 *b, struct form f, unsigned vvvv, u8 modrm, u8 imm)
 static bool host_runs(const struct insn *in)
 {
     switch (insn_rows[in->row].cpuid) {
-    case CPUID_FMA: return __builtin_cpu_supports("fma");
-    case CPUID_F16C: return __builtin_cpu_supports("f16c");
+    case CPUID_FMA: return fpn_has(FPN_FMA);
+    case CPUID_F16C: return fpn_has(FPN_F16C);
     default: return true;
     }
 }
@@ -250,8 +252,8 @@ static void run_form(struct guest *g, struct form f)
     total_bad += bad;
     forms += done > 0;
     if (bad)
-        fprintf(stderr, "%s (map %u op %02x pp %u vex %d w %d l %d): %u of %u differ from the host\n", name, f.map, f.op,
-                f.pp, f.vex, f.w, f.l, bad, done);
+        fprintf(stderr, "%s (map %u op %02x pp %u vex %d w %d l %d): %u of %u differ from the host\n", name, f.map,
+                f.op, f.pp, f.vex, f.w, f.l, bad, done);
 }
 
 START_TEST(native_all)

@@ -1,7 +1,8 @@
 /* x87_round.c - rounds and packs an 80-bit result as the x87 does; stands in for SoftFloat's s_roundPackToExtF80.c.
  *
  * Ours. All 80-bit operations of SoftFloat end here with the infinitely precise result (a significand of 64 bits and 64
- * more with a sticky last bit). SoftFloat's own version cannot tell whether it rounded up, and knows masked responses only.
+ * more with a sticky last bit). SoftFloat's own version cannot tell whether it rounded up, and knows masked responses
+ * only.
  * SDM 1, 4.8.4 (rounding), 8.5.4 to 8.5.6 (overflow, underflow, inexact), 8.1.5.2 (precision control).
  */
 #include <stdbool.h>
