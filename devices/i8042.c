@@ -66,7 +66,7 @@ static bool take_keyboard(struct i8042 *k)
         if (!translate(k, &v))
             continue;
         put(k, v, false);
-        return true;
+        return k->from_device = true;
     }
     return false;
 }
@@ -77,7 +77,7 @@ static bool take_mouse(struct i8042 *k)
     if ((k->ram[0] & CB_AUX_OFF) || !ps2_get(&k->mouse.queue, &v))
         return false;
     put(k, v, true);
-    return true;
+    return k->from_device = true;
 }
 
 /* Fills the output buffer if it is empty. */
@@ -111,15 +111,17 @@ static u8 data_read(struct i8042 *k)
 {
     if (!(k->status & STATUS_OBF))
         return k->data;
-    bool aux = k->status & STATUS_AUX;
+    u8 v = k->data;                     /* refill may put the next one there */
+    bool device = k->from_device, aux = k->status & STATUS_AUX;
     k->status &= (u8)~(STATUS_OBF | STATUS_AUX);
+    k->from_device = false;
     drive(k);
+    if (device)
+        timer_set(&k->timer, clock_now(k->dev.clock) + BYTE_PAUSE_NS);
     if (aux && !k->mouse.queue.count)
         ps2_mouse_drained(&k->mouse);
-    if (k->keyboard.queue.count || k->mouse.queue.count)
-        timer_set(&k->timer, clock_now(k->dev.clock) + BYTE_PAUSE_NS);
     refill(k);
-    return k->data;
+    return v;
 }
 
 /* ---------------------------------------------------------------------------------------------------- commands ----- */
@@ -150,6 +152,7 @@ static void command_byte_write(struct i8042 *k, u8 v)
 static void self_test(struct i8042 *k)
 {
     k->answer_count = 0;
+    k->from_device = false;
     k->status &= (u8)~(STATUS_OBF | STATUS_AUX);
     timer_cancel(&k->timer);
     command_byte_write(k, CB_SYSTEM | CB_KEYBOARD_OFF | CB_AUX_OFF | CB_TRANSLATE);
@@ -265,6 +268,7 @@ static void kbc_reset(struct device *d)
     memset(k->ram, 0, sizeof k->ram);
     k->ram[0] = CB_IRQ1 | CB_TRANSLATE;
     k->command = k->data = k->answer_count = 0;
+    k->from_device = false;
     k->break_prefix = false;
     irq_set(k->a20, true);
     drive(k);

@@ -20,6 +20,7 @@ struct i8042 {
     u8 status, ram[32];                 /* ram[0] is the command byte */
     u8 command;                         /* waits for a byte at port 60; 0: none */
     u8 data;                            /* output buffer; keeps its value after it was read */
+    bool from_device;                   /* it came over a wire, so that the next byte needs its time */
     u8 answers[16], answer_count;       /* of the controller itself, ahead of the devices' bytes */
     bool break_prefix;                  /* translation: F0 was swallowed */
     struct timer timer;                 /* pause between two bytes of a device */
