@@ -33,7 +33,7 @@ static bool load(struct fw_cfg *f, const struct kernel_image *image, const struc
 bool bios_load_kernel(struct fw_cfg *f, const struct pc_config *cfg, const struct bios_machine *m, char *err, size_t errlen)
 {
     if (cfg->kernel_image) {
-        struct kernel_image image = { cfg->kernel_image, cfg->kernel_image_size, "the built-in guest" };
+        struct kernel_image image = { cfg->kernel_image, cfg->kernel_image_size, "built-in-guest" };
         return load(f, &image, cfg, m, err, errlen);
     }
     if (!cfg->kernel_file)

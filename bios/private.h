@@ -17,7 +17,7 @@ bool file_read(const char *path, u64 max, struct bytes *out, char *err, size_t e
 struct kernel_image {
     const u8 *data;
     u64 size;
-    const char *name;           /* for messages and command lines: the file, or "built-in guest" */
+    const char *name;           /* for messages and command lines: the file, or "built-in-guest" */
 };
 
 enum kernel_kind { KERNEL_LINUX, KERNEL_MULTIBOOT, KERNEL_PVH };    /* numbers that kernelboot.S knows */

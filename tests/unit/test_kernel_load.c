@@ -306,7 +306,7 @@ START_TEST(test_multiboot)
         const u8 *info = memory + 0x10000;
         u32 flags = (u32)le(info, 4);
         ck_assert_uint_eq(flags, 1 | 2 | 4 | 8 | 64 | 512 | 4096);
-        ck_assert_str_eq((char *)memory + le(info + 16, 4), "the built-in guest hello world");
+        ck_assert_str_eq((char *)memory + le(info + 16, 4), "built-in-guest hello world");
         ck_assert_str_eq((char *)memory + le(info + 64, 4), "shadow86");
         ck_assert_uint_eq(le(info + 20, 4), 2);
         const u8 *mods = memory + le(info + 24, 4);
