@@ -39,5 +39,7 @@ void run_test386(const char *folder, const char *name, struct tally *t);
 
 /* Known exceptions (exceptions.txt): reason if case `number` of `file` is listed, else NULL. */
 const char *excused(const char *file, int number);
+/* Counts a case that differs for a known reason; reasons are listed with their counts at the end. */
+void excuse(struct tally *t, const char *reason);
 
 #endif
