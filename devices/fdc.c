@@ -5,7 +5,7 @@
  * that match their place, which is what the search for an ID compares with. Speed is that of a very fast drive: no rotation,
  * short seeks. In non-DMA mode the controller waits for the processor as long as it takes: no overruns.
  * A raw image cannot hold deleted data marks or foreign sector formats: WRITE DELETED writes normal sectors, FORMAT TRACK writes the
- * sectors that have a place in the image. SCAN, SAVE/RESTORE, OPTION, DRIVE SPECIFICATION and POWERDOWN are invalid commands.
+ * sectors that have a place in the image. An image may be shorter than the disk. SCAN, SAVE/RESTORE, OPTION, DRIVE SPECIFICATION and POWERDOWN are invalid commands.
  */
 #include <stdio.h>
 #include <string.h>
@@ -49,12 +49,18 @@ static const struct fdc_format formats[] = {
 };
 enum { DRIVE_144 = 4 };
 
+/* An image of another size is the beginning of a disk: boot sectors and rescue floppies come without the empty rest. */
 const struct fdc_format *fdc_format_by_size(u64 bytes)
 {
-    for (unsigned i = 0; i < ARRAY_LEN(formats); i++)
-        if (bytes == formats[i].kbytes * 1024ull)
-            return &formats[i];
-    return NULL;
+    const struct fdc_format *larger = NULL;
+    for (unsigned i = 0; i < ARRAY_LEN(formats); i++) {
+        const struct fdc_format *f = &formats[i];
+        if (bytes == f->kbytes * 1024ull)
+            return f;
+        if (!larger && bytes < f->kbytes * 1024ull && (f->kbytes == 1440 || f->kbytes == 2880))
+            larger = f;
+    }
+    return larger;
 }
 
 /* ------------------------------------------------------------------------------------ lines ----- */
@@ -173,6 +179,16 @@ static u64 image_offset(const struct fdc *f, const struct fdc_drive *d, unsigned
     return (((u64)d->cylinder * d->format->heads + f->head) * d->format->sectors + sector - 1) * SECTOR;
 }
 
+/* A sector that an image ends before is empty, and cannot be written. */
+static bool read_image(struct fdc *f, const struct fdc_drive *d, unsigned sector)
+{
+    u64 at = image_offset(f, d, sector);
+    if (at + SECTOR <= block_size(d->block))
+        return block_read(d->block, at, f->buffer, SECTOR);
+    memset(f->buffer, 0, SECTOR);
+    return true;
+}
+
 /* Starts moving buffer[0..bytes) to or from the host. */
 static void move_data(struct fdc *f, bool to_host, u32 bytes)
 {
@@ -282,7 +298,7 @@ static void read_sector(struct fdc *f)
     } else if (!find_sector(f)) {
         return;
     }
-    if (!block_read(d->block, image_offset(f, d, f->physical), f->buffer, SECTOR)) {
+    if (!read_image(f, d, f->physical)) {
         fail_data(f, ST1_DE, ST2_DD);
         return;
     }
@@ -785,8 +801,8 @@ static bool set_medium(struct fdc_drive *d, struct block *medium, char *err, siz
 {
     const struct fdc_format *format = medium ? fdc_format_by_size(block_size(medium)) : NULL;
     if (medium && !format) {
-        snprintf(err, errlen, "%s: %llu bytes are no floppy size (160, 180, 320, 360, 720, 1200, 1440, 2880 KiB...)",
-            block_file(medium), (unsigned long long)block_size(medium));
+        snprintf(err, errlen, "%s: %llu bytes are more than a floppy disk holds (at most 2880 KiB)", block_file(medium),
+            (unsigned long long)block_size(medium));
         return false;
     }
     d->block = medium;

@@ -70,9 +70,9 @@ extern const struct device_class fdc_class;
 
 /* Drive types as CMOS register 10h wants them: drive 0 in the high nibble. */
 u8 fdc_cmos_types(const struct fdc *f);
-/* Closes the old medium; NULL ejects. false (medium not taken) if its size is no floppy format. */
+/* Closes the old medium; NULL ejects. false (medium not taken) if it is too large. */
 bool fdc_change_medium(struct fdc *f, unsigned unit, struct block *medium, char *err, size_t errlen);
-/* NULL if no floppy has that size. */
+/* The format with that size; of other sizes, 1440 or 2880 KiB if it fits; NULL: too large for a floppy. */
 const struct fdc_format *fdc_format_by_size(u64 bytes);
 
 #endif

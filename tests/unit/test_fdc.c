@@ -177,9 +177,9 @@ START_TEST(disk_change)
     ck_assert_uint_eq(in(0x3f7) & 0x80, 0x80);
     seek(0);
     ck_assert_uint_eq(in(0x3f7) & 0x80, 0x80);
-    struct block *odd = image("odd", 100, 512, false, true);
+    struct block *odd = image("odd", 5761, 512, false, true);
     ck_assert(!fdc_change_medium(fdc, 0, odd, err, sizeof err));
-    ck_assert_ptr_nonnull(strstr(err, "no floppy size"));
+    ck_assert_ptr_nonnull(strstr(err, "more than a floppy"));
     block_close(odd);
     ck_assert(fdc_change_medium(fdc, 0, image("b", 1440, 512, true, false), err, sizeof err));
     COMMAND(0x4a, 0x00);
@@ -335,6 +335,25 @@ START_TEST(format)
 }
 END_TEST
 
+START_TEST(short_image)
+{
+    char err[256];
+    start();
+    ck_assert(fdc_change_medium(fdc, 0, image("short", 3, 512, false, true), err, sizeof err));
+    dma_program(0x44, BUFFER, 4 * 512);
+    COMMAND(0x46, 0x00, 0, 0, 1, 2, 18, 0x1b, 0xff);
+    check_result(0x00, 0, 0, 0, 0, 5);
+    check_memory(BUFFER + 1024, 2);
+    ck_assert_uint_eq(physmap_read_int(phys, BUFFER + 1536 + 511, 1), 0);
+    dma_program(0x48, BUFFER, 512);
+    COMMAND(0x45, 0x00, 0, 0, 4, 2, 18, 0x1b, 0xff);
+    check_result(0x40, 0x20, 0x20, 0, 0, 4);
+    ck_assert_uint_eq(fdc_format_by_size(512)->kbytes, 1440);
+    ck_assert_uint_eq(fdc_format_by_size(360 * 1024)->kbytes, 360);
+    ck_assert_uint_eq(fdc_format_by_size(2000 * 1024)->kbytes, 2880);
+}
+END_TEST
+
 START_TEST(without_dma)
 {
     start();
@@ -445,6 +464,7 @@ int main(void)
     tcase_add_test(t, errors);
     tcase_add_test(t, other_reads);
     tcase_add_test(t, format);
+    tcase_add_test(t, short_image);
     tcase_add_test(t, without_dma);
     tcase_add_test(t, dma_modes);
     tcase_add_test(t, fuzz);
