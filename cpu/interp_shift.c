@@ -65,7 +65,7 @@ static u64 rotate_right(struct vcpu *c, unsigned n, u64 a, unsigned count)
     return r;
 }
 
-/* Through carry: a rotation of 8n + 1 bits, CF on top. */
+/* Through carry: a rotation of 8n + 1 bits, CF on top. A full turn still sets OF. */
 static u64 rotate_carry(struct vcpu *c, unsigned n, u64 a, unsigned left)
 {
     unsigned bits = 8 * n + 1;
@@ -79,16 +79,13 @@ static u64 rotate_carry(struct vcpu *c, unsigned n, u64 a, unsigned left)
 
 static u64 rotate_carry_left(struct vcpu *c, unsigned n, u64 a, unsigned count)
 {
-    unsigned k = count % (8 * n + 1);
-    return k ? rotate_carry(c, n, a, k) : a;
+    return rotate_carry(c, n, a, count % (8 * n + 1));
 }
 
 static u64 rotate_carry_right(struct vcpu *c, unsigned n, u64 a, unsigned count)
 {
-    unsigned bits = 8 * n + 1, k = count % bits;
-    if (!k)
-        return a;
-    u64 r = rotate_carry(c, n, a, bits - k);
+    unsigned bits = 8 * n + 1;
+    u64 r = rotate_carry(c, n, a, bits - count % bits);
     rotate_flags(c, flags_cf(c), top(n, r) ^ below_top(n, r));
     return r;
 }
