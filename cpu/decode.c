@@ -1,14 +1,14 @@
 /* decode.c - bytes -> struct insn. SDM volume 2, chapter 2 (formats) and appendix A (opcode maps).
  *
- * How it works: the rows of insn.def are sorted once, before main, into `slots`, an array indexed by encoding (legacy or
- * VEX), map, opcode and prefix column. A slot is a chain of candidate rows, or, where ModRM decides, a group of 16 chains
- * (memory or register form, ModRM.reg). Decoding is then: prefixes, opcode, slot, the first candidate that fits, ModRM and
- * SIB, operands by their letters, and the few rules that no row can state.
+ * How it works: the rows of insn.def are sorted once, before main, into `slots`, an array indexed by encoding (legacy
+ * or VEX), map, opcode and prefix column. A slot is a chain of candidate rows, or, where ModRM decides, a group of 16
+ * chains (memory or register form, ModRM.reg). Decoding is then: prefixes, opcode, slot, the first candidate that fits,
+ * ModRM and SIB, operands by their letters, and the few rules that no row can state.
  *
  * Bytes run out or exceed 15 in one place, fetch(): it makes the failure stick and returns zeroes, so that nothing in
- * between has to look. With fewer than 15 bytes at hand it is always "short": a page fault on a later byte comes before the
- * #GP for the length. A failure to fetch comes before #UD where both are possible, as the CPU cannot know of the latter
- * before it has the bytes; an opcode that does not exist is #UD at once.
+ * between has to look. With fewer than 15 bytes at hand it is always "short": a page fault on a later byte comes before
+ * the #GP for the length. A failure to fetch comes before #UD where both are possible, as the CPU cannot know of the
+ * latter before it has the bytes; an opcode that does not exist is #UD at once.
  */
 #include "cpu/cpuid.h"
 #include "cpu/insn_table.h"
@@ -237,8 +237,9 @@ static u8 read_prefixes(struct decoder *d)
     return byte;
 }
 
-/* C5 RvvvvLpp and C4 RXBmmmmm WvvvvLpp (SDM 2 2.3.5), register bits stored inverted. Outside 64-bit mode these are LDS and
- * LES unless the next byte's upper two bits are set; REX bits and vvvv[3] are then ignored. False: not a VEX prefix. */
+/* C5 RvvvvLpp and C4 RXBmmmmm WvvvvLpp (SDM 2 2.3.5), register bits stored inverted. Outside 64-bit mode these are LDS
+ * and LES unless the next byte's upper two bits are set; REX bits and vvvv[3] are then ignored. False: not a VEX
+ * prefix. */
 static bool read_vex(struct decoder *d, u8 byte)
 {
     unsigned need = byte == 0xc4 ? 2 : 1;
@@ -530,7 +531,8 @@ static u8 vector_length(const struct decoder *d, u32 attr, const struct insn_enc
 
 /* ---- rules beyond the table -------------------------------------------------------------------------------------- */
 
-/* Gathers are #UD if two of destination, mask and index are the same register, with 16-bit addressing or without SIB. */
+/* Gathers are #UD if two of destination, mask and index are the same register, with 16-bit addressing or without SIB.
+ */
 static bool gather_valid(const struct decoder *d, const struct insn *in)
 {
     return in->op[0].reg != in->op[2].reg && in->op[0].reg != in->index && in->op[2].reg != in->index &&
@@ -587,6 +589,8 @@ static void fill(struct decoder *d, struct insn *in, unsigned row)
     in->vsib = !!(attr & ATTR_GATHER);
     if (attr & ATTR_CC)
         in->imm2 = d->opcode & 15;
+    if (attr & ATTR_X87)
+        in->imm2 = (u16)((d->opcode & 7) << 8 | d->modrm);
     if (facts[row].modrm && d->modrm < 0xc0 && !facts[row].no_mem)
         read_address(d, in);
     for (unsigned i = 0; i < 4 && e->op[i] != LETTERS___; i++)
@@ -595,7 +599,9 @@ static void fill(struct decoder *d, struct insn *in, unsigned row)
 
 enum decode_status insn_decode(struct insn *in, const u8 *bytes, unsigned avail, unsigned mode, const u64 *features)
 {
-    struct decoder d = { .bytes = bytes, .avail = avail < MAX_LENGTH ? avail : MAX_LENGTH, .mode = (u8)mode, .seg = SEG_COUNT };
+    struct decoder d = {
+        .bytes = bytes, .avail = avail < MAX_LENGTH ? avail : MAX_LENGTH, .mode = (u8)mode, .seg = SEG_COUNT
+    };
     memset(in, 0, sizeof(*in));
     in->mode = (u8)mode;
     read_opcode(&d);

@@ -1,21 +1,50 @@
-/* insn_table.c - insn.def as constant tables: insn_rows for everybody, insn_encodings for the decoder and the printer. */
+/* insn_table.c - insn.def as constant tables: insn_rows for everybody, insn_encodings for the decoder and the printer.
+ */
 #include "cpu/insn_table.h"
 
 #include "cpu/cpuid.h"
 #include "cpu/vcpu.h"
 
-/* Weak, so that a test of the decoder alone links without the interpreter: a missing function is a NULL. */
+#ifdef SHADOW86_DECODER_ALONE       /* the fuzzer: a decoder without an interpreter, all functions NULL */
+#define ROW_FUNCTION __attribute__((weak))
+#else
+#define ROW_FUNCTION
+#endif
 #define INSN(opcode, pfx, ext, l, w, name, ...) \
-    extern __attribute__((weak)) bool in_##name(struct vcpu *c, const struct insn *in);
+    extern ROW_FUNCTION bool in_##name(struct vcpu *c, const struct insn *in);
 #include "cpu/insn.def"
 
 /* The columns of insn.def are C expressions over these names. */
 enum {
     NONE = 0,
-    C = EFL_CF, P = EFL_PF, A = EFL_AF, Z = EFL_ZF, O = EFL_OF, D = EFL_DF, IF = EFL_IF, ALL = 0xffff,
-    AC = A | C, AP = A | P, OA = O | A, OAC = O | A | C, OC = O | C, ZC = Z | C, S = EFL_SF, SAP = S | A | P, OZC = O | Z | C,
-    SZP = S | Z | P, SZAP = SZP | A, SZPC = SZP | C, SZAPC = SZAP | C, OSZP = O | SZP, OSZC = O | S | Z | C, OSAP = O | SAP,
-    OSAPC = OSAP | C, OSZAP = O | SZAP, OSZPC = O | SZPC, OSZAPC = O | SZAPC,
+    C = EFL_CF,
+    P = EFL_PF,
+    A = EFL_AF,
+    Z = EFL_ZF,
+    O = EFL_OF,
+    D = EFL_DF,
+    IF = EFL_IF,
+    ALL = 0xffff,
+    AC = A | C,
+    AP = A | P,
+    OA = O | A,
+    OAC = O | A | C,
+    OC = O | C,
+    ZC = Z | C,
+    S = EFL_SF,
+    SAP = S | A | P,
+    OZC = O | Z | C,
+    SZP = S | Z | P,
+    SZAP = SZP | A,
+    SZPC = SZP | C,
+    SZAPC = SZAP | C,
+    OSZP = O | SZP,
+    OSZC = O | S | Z | C,
+    OSAP = O | SAP,
+    OSAPC = OSAP | C,
+    OSZAP = O | SZAP,
+    OSZPC = O | SZPC,
+    OSZAPC = O | SZAPC,
 };
 /* EFLAGS.AC is beyond the 16 bits of a column: STAC and CLAC end a block anyway. */
 enum { AC_ = 0 };

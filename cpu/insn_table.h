@@ -1,4 +1,5 @@
-/* insn_table.h - the encoding columns of insn.def, for decode.c, print.c and the tests. Everybody else needs insn.h only. */
+/* insn_table.h - the encoding columns of insn.def, for decode.c, print.c and the tests. Everybody else needs insn.h
+ * only. */
 #ifndef SHADOW86_INSN_TABLE_H
 #define SHADOW86_INSN_TABLE_H
 
@@ -13,10 +14,54 @@ enum insn_letters {
 
 /* Where an operand is encoded; legend in insn.def. */
 enum operand_where {
-    AT_NONE, AT_RM, AT_MEM, AT_RMREG, AT_RMANY, AT_REG, AT_OPC, AT_VVVV, AT_VSIB, AT_VSIBH, AT_MOFFS, AT_STRSI, AT_STRDI,
-    AT_RAX, AT_RCX, AT_RDX, AT_IMM, AT_IMMS, AT_IMM16, AT_IMMZ, AT_IMMV, AT_ONE, AT_IMM2, AT_REL8, AT_RELZ, AT_FAR,
-    AT_SEG0, AT_SEG1, AT_SEG2, AT_SEG3, AT_SEG4, AT_SEG5, AT_SREG, AT_CR, AT_DR, AT_ST0, AT_STI,
-    AT_MREG, AT_MRM, AT_MRMREG, AT_MSRC, AT_XREG, AT_XRM, AT_XRMREG, AT_XSRC, AT_XDST, AT_IS4, AT_XMM0,
+    AT_NONE,
+    AT_RM,
+    AT_MEM,
+    AT_RMREG,
+    AT_RMANY,
+    AT_REG,
+    AT_OPC,
+    AT_VVVV,
+    AT_VSIB,
+    AT_VSIBH,
+    AT_MOFFS,
+    AT_STRSI,
+    AT_STRDI,
+    AT_RAX,
+    AT_RCX,
+    AT_RDX,
+    AT_IMM,
+    AT_IMMS,
+    AT_IMM16,
+    AT_IMMZ,
+    AT_IMMV,
+    AT_ONE,
+    AT_IMM2,
+    AT_REL8,
+    AT_RELZ,
+    AT_FAR,
+    AT_SEG0,
+    AT_SEG1,
+    AT_SEG2,
+    AT_SEG3,
+    AT_SEG4,
+    AT_SEG5,
+    AT_SREG,
+    AT_CR,
+    AT_DR,
+    AT_ST0,
+    AT_STI,
+    AT_MREG,
+    AT_MRM,
+    AT_MRMREG,
+    AT_MSRC,
+    AT_XREG,
+    AT_XRM,
+    AT_XRMREG,
+    AT_XSRC,
+    AT_XDST,
+    AT_IS4,
+    AT_XMM0,
 };
 
 enum operand_size {

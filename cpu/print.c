@@ -24,17 +24,20 @@ __attribute__((format(printf, 2, 3))) static void put(struct text *t, const char
         t->len += (size_t)n;
 }
 
-/* ---- registers and numbers ----------------------------------------------------------------------------------------- */
+/* ---- registers and numbers --------------------------------------------------------------------------------------- */
 
 static const char *const gpr_name[4][16] = {
-    { "al", "cl", "dl", "bl", "spl", "bpl", "sil", "dil", "r8b", "r9b", "r10b", "r11b", "r12b", "r13b", "r14b", "r15b" },
+    { "al", "cl", "dl", "bl", "spl", "bpl", "sil", "dil", "r8b", "r9b", "r10b", "r11b", "r12b", "r13b", "r14b",
+      "r15b" },
     { "ax", "cx", "dx", "bx", "sp", "bp", "si", "di", "r8w", "r9w", "r10w", "r11w", "r12w", "r13w", "r14w", "r15w" },
-    { "eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "r8d", "r9d", "r10d", "r11d", "r12d", "r13d", "r14d", "r15d" },
+    { "eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "r8d", "r9d", "r10d", "r11d", "r12d", "r13d", "r14d",
+      "r15d" },
     { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15" },
 };
 static const char *const high_name[4] = { "ah", "ch", "dh", "bh" };
 static const char *const seg_name[SEG_COUNT] = { "es", "cs", "ss", "ds", "fs", "gs" };
-static const char *const cc_name[16] = { "o", "no", "b", "ae", "e", "ne", "be", "a", "s", "ns", "p", "np", "l", "ge", "le", "g" };
+static const char *const cc_name[16] = { "o", "no", "b", "ae", "e", "ne", "be", "a",
+                                         "s", "ns", "p", "np", "l", "ge", "le", "g" };
 
 static const char *reg_name(unsigned reg, unsigned bytes)
 {
@@ -59,12 +62,19 @@ static void put_signed(struct text *t, s64 v)
 
 static u64 truncate_to(u64 v, unsigned bytes) { return bytes >= 8 ? v : v & (((u64)1 << 8 * bytes) - 1); }
 
-/* ---- mnemonic -------------------------------------------------------------------------------------------------------- */
+/* ---- mnemonic ---------------------------------------------------------------------------------------------------- */
 
 /* What a row's name becomes; the letter says what to append. */
 enum suffix {
-    PLAIN, CONDITION, ELEMENT /* of a string: b w d q */, PUSHA /* w, l */, PUSHF /* "", d, q */, RETF /* q if 64-bit */,
-    RCX /* of the address size: jcxz jecxz jrcxz */, AREA64 /* 64 with REX.W */, SIZE_Q_IF_8 /* last letter d -> q */,
+    PLAIN,
+    CONDITION,
+    ELEMENT /* of a string: b w d q */,
+    PUSHA /* w, l */,
+    PUSHF /* "", d, q */,
+    RETF /* q if 64-bit */,
+    RCX /* of the address size: jcxz jecxz jrcxz */,
+    AREA64 /* 64 with REX.W */,
+    SIZE_Q_IF_8 /* last letter d -> q */,
 };
 static const struct rename { const char *name, *text; enum suffix suffix; } renames[] = {
     { "jcc", "j", CONDITION }, { "setcc", "set", CONDITION }, { "cmovcc", "cmov", CONDITION },
@@ -84,15 +94,16 @@ static const struct rename { const char *name, *text; enum suffix suffix; } rena
 };
 
 static const char compare_name[32][10] = {
-    "eq", "lt", "le", "unord", "neq", "nlt", "nle", "ord", "eq_uq", "nge", "ngt", "false", "neq_oq", "ge", "gt", "true",
-    "eq_os", "lt_oq", "le_oq", "unord_s", "neq_us", "nlt_uq", "nle_uq", "ord_s", "eq_us", "nge_uq", "ngt_uq", "false_os",
-    "neq_os", "ge_oq", "gt_oq", "true_us",
+    "eq",     "lt",     "le",    "unord",  "neq",    "nlt",      "nle",    "ord",   "eq_uq",   "nge",     "ngt",
+    "false",  "neq_oq", "ge",    "gt",     "true",   "eq_os",    "lt_oq",  "le_oq", "unord_s", "neq_us",  "nlt_uq",
+    "nle_uq", "ord_s",  "eq_us", "nge_uq", "ngt_uq", "false_os", "neq_os", "ge_oq", "gt_oq",   "true_us",
 };
 
 /* CMPPS, CMPPD, CMPSS, CMPSD with a predicate that has a name of its own. */
 static bool is_named_compare(const struct insn *in, const char *name)
 {
-    return insn_rows[in->row].attr & ATTR_SSE && !strncmp(name, "cmp", 3) && strlen(name) == 5 && in->imm < (in->vex ? 32 : 8);
+    return insn_rows[in->row].attr & ATTR_SSE && !strncmp(name, "cmp", 3) && strlen(name) == 5 &&
+           in->imm < (in->vex ? 32 : 8);
 }
 
 static char size_letter(unsigned bytes) { return bytes == 1 ? 'b' : bytes == 2 ? 'w' : bytes == 4 ? 'd' : 'q'; }
@@ -120,7 +131,8 @@ static bool is_movabs(const struct insn *in, const char *name)
 {
     const struct insn_encoding *e = &insn_encodings[in->row];
     unsigned a = insn_letters[e->op[0]].where, b = insn_letters[e->op[1]].where;
-    return !strcmp(name, "mov") && ((in->addrsize == 8 && (a == AT_MOFFS || b == AT_MOFFS)) || (b == AT_IMMV && in->opsize == 8));
+    return !strcmp(name, "mov") &&
+           ((in->addrsize == 8 && (a == AT_MOFFS || b == AT_MOFFS)) || (b == AT_IMMV && in->opsize == 8));
 }
 
 static void put_mnemonic(struct text *t, const struct insn *in)
@@ -154,7 +166,7 @@ static void put_prefixes(struct text *t, const struct insn *in)
         put(t, !strcmp(name, "cmps") || !strcmp(name, "scas") ? "repe " : "rep ");
 }
 
-/* ---- operands -------------------------------------------------------------------------------------------------------- */
+/* ---- operands ---------------------------------------------------------------------------------------------------- */
 
 static bool is_one_of(const char *name, const char *const *list)
 {
@@ -167,8 +179,8 @@ static bool is_one_of(const char *name, const char *const *list)
 static const char *memory_size(const struct insn *in, const struct operand *o)
 {
     static const char *const sized_dword[] = { "frstor", "fnsave", NULL };
-    static const char *const pointer[] = { "les", "lds", "lss", "lfs", "lgs", "xsave", "xrstor", "xsaveopt", "xsavec", "xsaves",
-                                           "xrstors", NULL };
+    static const char *const pointer[] = { "les",    "lds",      "lss",    "lfs",    "lgs",     "xsave",
+                                           "xrstor", "xsaveopt", "xsavec", "xsaves", "xrstors", NULL };
     static const char *const unsized[] = { "call_far", "jmp_far", "sgdt", "sidt", "lgdt", "lidt", NULL };
     const char *name = insn_rows[in->row].name;
     if (is_one_of(name, unsized))

@@ -10,7 +10,7 @@ if(CAPSTONE_FOUND)
 endif()
 if(TARGET fuzz-capstone)
     set_target_properties(fuzz-capstone PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${TESTS_DIR})
-    target_compile_definitions(fuzz-capstone PRIVATE
+    target_compile_definitions(fuzz-capstone PRIVATE SHADOW86_DECODER_ALONE
         CAPSTONE_DIFFERENCES="${CMAKE_SOURCE_DIR}/tests/decode/capstone-differences.txt")
     target_link_libraries(fuzz-capstone PRIVATE PkgConfig::CAPSTONE)
     add_test(NAME unit.fuzz-capstone COMMAND fuzz-capstone -n 200000)

@@ -2,21 +2,21 @@
  *
  *     fuzz-capstone [-m 16|32|64] [-n COUNT] [-s SEED] [-d DIFFERENCES] [-x HEXBYTES]
  *
- * Byte strings are structured: a walk over all encodings x opcodes x ModRM, each with random prefixes and a random tail;
- * one in eight is random altogether. Without -m all three modes are run, COUNT strings each. -x decodes one string and shows
- * both sides. The exit status is 0 only if nothing differs but what the list of known differences explains.
+ * Byte strings are structured: a walk over all encodings x opcodes x ModRM, each with random prefixes and a random
+ * tail; one in eight is random altogether. Without -m all three modes are run, COUNT strings each. -x decodes one
+ * string and shows both sides. The exit status is 0 only if nothing differs but what the list of known differences
+ * explains.
  *
- * The list (capstone-differences.txt) says what is known to differ. One difference per line, fields separated by tabs, # for
- * comments; rules are tried in their order until the two sides agree:
- *     modes   accept    bytes   ours   theirs        reason     Capstone is wrong here
- *     modes   rewrite   bytes   ours   s/this/that/  reason     edit Capstone's text and compare again
- *     modes   TRANSFORM bytes   ours   theirs        reason     change the bytes, decode both anew, compare again
- * bytes, ours, theirs: regular expressions; the first on the hex pairs of the longer of both instructions, the others on the
- * whole text "LENGTH mnemonic operands" or INVALID. Transforms, which may not change what we say unless we said INVALID:
- *     order      each prefix once, in the order Capstone knows, without those that a later one or the mode cancels
- *     as32       16-bit code as 32-bit code: 67 flipped, 66 flipped where it is the operand size
- * and these, which are passed over where they would change what we say:
- *     drop66     without 66        droprep   without F2 and F3        droplock  without LOCK        droprexw  without REX.W
+ * The list (capstone-differences.txt) says what is known to differ. One difference per line, fields separated by tabs,
+ * # for comments; rules are tried in their order until the two sides agree: modes   accept    bytes   ours   theirs
+ * reason     Capstone is wrong here modes   rewrite   bytes   ours   s/this/that/  reason     edit Capstone's text and
+ * compare again modes   TRANSFORM bytes   ours   theirs        reason     change the bytes, decode both anew, compare
+ * again bytes, ours, theirs: regular expressions; the first on the hex pairs of the longer of both instructions, the
+ * others on the whole text "LENGTH mnemonic operands" or INVALID. Transforms, which may not change what we say unless
+ * we said INVALID: order      each prefix once, in the order Capstone knows, without those that a later one or the mode
+ * cancels as32       16-bit code as 32-bit code: 67 flipped, 66 flipped where it is the operand size and these, which
+ * are passed over where they would change what we say: drop66     without 66        droprep   without F2 and F3
+ * droplock  without LOCK        droprexw  without REX.W
  */
 #include <capstone/capstone.h>
 
@@ -36,7 +36,8 @@ static const struct { unsigned bits, bytes; cs_mode mode; } modes[3] = {
 enum { ALL_MODES = 7 };
 
 enum action { ACCEPT, REWRITE, ORDER, DROP66, DROPREP, DROPLOCK, DROPREXW, AS32, ACTION_COUNT };
-static const char *const action_names[ACTION_COUNT] = { "accept", "rewrite", "order", "drop66", "droprep", "droplock", "droprexw", "as32" };
+static const char *const action_names[ACTION_COUNT] = { "accept",  "rewrite",  "order",    "drop66",
+                                                        "droprep", "droplock", "droprexw", "as32" };
 
 struct rule {
     unsigned modes;         /* bit i: modes[i] */
@@ -70,7 +71,7 @@ static u64 random64(void)
 }
 static unsigned below(unsigned n) { return (unsigned)((random64() >> 32) * n >> 32); }
 
-/* ---- the list of differences --------------------------------------------------------------------------------------- */
+/* ---- the list of differences ------------------------------------------------------------------------------------- */
 
 static void compile_rule_regex(regex_t *re, const char *text, unsigned line, bool whole)
 {
@@ -167,7 +168,7 @@ static void rewrite(char *text, size_t size, const struct rule *r, const regmatc
     snprintf(text + m[0].rm_so, size - (size_t)m[0].rm_so, "%s%s", insert, tail);
 }
 
-/* ---- both decoders --------------------------------------------------------------------------------------------------- */
+/* ---- both decoders ----------------------------------------------------------------------------------------------- */
 
 static csh handles[3];
 static cs_insn *scratch[3];
@@ -198,7 +199,8 @@ static unsigned decode_theirs(struct sample *s, unsigned skipped)
         return 0;
     }
     const cs_insn *i = scratch[s->mode];
-    snprintf(s->theirs, sizeof(s->theirs), "%d %s%s%s", i->size + s->dropped, i->mnemonic, i->op_str[0] ? " " : "", i->op_str);
+    snprintf(s->theirs, sizeof(s->theirs), "%d %s%s%s", i->size + s->dropped, i->mnemonic, i->op_str[0] ? " " : "",
+             i->op_str);
     for (size_t n = strlen(s->theirs); n && s->theirs[n - 1] == ' ';)
         s->theirs[--n] = 0;
     return i->size;
@@ -214,7 +216,7 @@ static void decode_both(struct sample *s)
         snprintf(s->hex + 2 * i, 3, "%02x", s->bytes[i]);
 }
 
-/* ---- transforms ------------------------------------------------------------------------------------------------------ */
+/* ---- transforms -------------------------------------------------------------------------------------------------- */
 
 struct prefixes { unsigned count; u8 seg, p66, p67, rep, lock, rex; };
 
@@ -298,8 +300,8 @@ static bool explained(struct sample *s)
     for (unsigned i = 0; i < 3 * rule_count; i++) {
         struct rule *r = &rules[i % rule_count];
         regmatch_t m[10];
-        if (!(r->modes >> s->mode & 1) || regexec(&r->bytes, s->hex, 0, NULL, 0) || regexec(&r->ours, s->ours, 0, NULL, 0) ||
-            regexec(&r->theirs, s->theirs, 10, m, 0))
+        if (!(r->modes >> s->mode & 1) || regexec(&r->bytes, s->hex, 0, NULL, 0) ||
+            regexec(&r->ours, s->ours, 0, NULL, 0) || regexec(&r->theirs, s->theirs, 10, m, 0))
             continue;
         int result = apply(r, s, m);
         if (result)
@@ -317,8 +319,8 @@ static void report(const struct sample *first, const struct sample *s)
 {
     char key[96];
     const char *a = strchr(s->ours, ' '), *b = strchr(s->theirs, ' ');
-    snprintf(key, sizeof(key), "%u %.*s %.*s", modes[first->mode].bits, a ? (int)strcspn(a + 1, " ") : 7, a ? a + 1 : s->ours,
-             b ? (int)strcspn(b + 1, " ") : 7, b ? b + 1 : s->theirs);
+    snprintf(key, sizeof(key), "%u %.*s %.*s", modes[first->mode].bits, a ? (int)strcspn(a + 1, " ") : 7,
+             a ? a + 1 : s->ours, b ? (int)strcspn(b + 1, " ") : 7, b ? b + 1 : s->theirs);
     failures++;
     for (unsigned i = 0; i < key_count; i++)
         if (!strcmp(keys[i].key, key)) {
@@ -329,7 +331,8 @@ static void report(const struct sample *first, const struct sample *s)
         return;
     snprintf(keys[key_count].key, sizeof(key), "%s", key);
     keys[key_count++].count = 1;
-    printf("mode %u  %-30s  ours: %-44s  Capstone: %-44s", modes[first->mode].bits, first->hex, first->ours, first->theirs);
+    printf("mode %u  %-30s  ours: %-44s  Capstone: %-44s", modes[first->mode].bits, first->hex, first->ours,
+           first->theirs);
     if (strcmp(first->ours, s->ours) || strcmp(first->theirs, s->theirs))
         printf("  by the list: %s, %s | %s", s->hex, s->ours, s->theirs);
     printf("\n");
@@ -347,7 +350,7 @@ static void compare(unsigned mode, const u8 *bytes)
         report(&first, &s);
 }
 
-/* ---- byte strings -------------------------------------------------------------------------------------------------- */
+/* ---- byte strings ------------------------------------------------------------------------------------------------ */
 
 static u8 *add_prefixes(u8 *p, unsigned mode)
 {
@@ -429,8 +432,9 @@ static void summary(u64 count, u64 seed, unsigned set)
     for (unsigned i = 0; i < rule_count && getenv("SHOW_UNUSED"); i++)
         if (!rules[i].used)
             printf("line %u of the list was not needed\n", rules[i].line);
-    printf("%" PRIu64 " strings in each of %d modes: %" PRIu64 " unexplained differences, %" PRIu64 " uses of the list. Again: -s %"
-           PRIu64 " -n %" PRIu64 "\n", count, __builtin_popcount(set), failures, known, seed, count);
+    printf("%" PRIu64 " strings in each of %d modes: %" PRIu64 " unexplained differences, %" PRIu64
+           " uses of the list. Again: -s %" PRIu64 " -n %" PRIu64 "\n",
+           count, __builtin_popcount(set), failures, known, seed, count);
 }
 
 int main(int argc, char **argv)
@@ -446,7 +450,9 @@ int main(int argc, char **argv)
         case 's': seed = strtoull(value, NULL, 0); break;
         case 'd': list = value; break;
         case 'x': hex = value; break;
-        default: fprintf(stderr, "usage: %s [-m 16|32|64] [-n COUNT] [-s SEED] [-d LIST] [-x HEX]\n", argv[0]); return 2;
+        default:
+            fprintf(stderr, "usage: %s [-m 16|32|64] [-n COUNT] [-s SEED] [-d LIST] [-x HEX]\n", argv[0]);
+            return 2;
         }
     }
     load_rules(list);

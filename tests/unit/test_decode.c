@@ -11,7 +11,7 @@
 #include "cpu/cpuid.h"
 #include "cpu/insn_table.h"
 
-/* ---- small helpers --------------------------------------------------------------------------------------------------- */
+/* ---- small helpers ----------------------------------------------------------------------------------------------- */
 
 static unsigned parse_hex(const char *s, u8 bytes[32])
 {
@@ -36,7 +36,7 @@ static enum decode_status decode_hex(struct insn *in, const char *hex, unsigned 
     return insn_decode(in, bytes, n, mode, NULL);
 }
 
-/* ---- cases as text: bytes, mode, expected print (NULL: #UD) ---------------------------------------------------------- */
+/* ---- cases as text: bytes, mode, expected print (NULL: #UD) ------------------------------------------------------ */
 
 static const struct text_case { unsigned mode; const char *hex, *text; } text_cases[] = {
     /* prefixes */
@@ -53,37 +53,55 @@ static const struct text_case { unsigned mode; const char *hex, *text; } text_ca
     { 8, "66 e8 00 00 00 00", "call 6" }, { 4, "66 e8 fa ff", "call 0xfffe" }, { 2, "66 e8 00 00 00 00", "call 6" },
     { 8, "66 50", "push ax" }, { 8, "50", "push rax" }, { 8, "6a 80", "push -0x80" },
     /* LOCK */
-    { 8, "f0 01 08", "lock add dword ptr [rax], ecx" }, { 8, "f0 01 c8", NULL }, { 8, "f0 03 08", NULL }, { 8, "f0 39 08", NULL },
-    { 8, "f0 0f c7 08", "lock cmpxchg8b qword ptr [rax]" }, { 8, "f0 48 0f c7 08", "lock cmpxchg16b xmmword ptr [rax]" },
+    { 8, "f0 01 08", "lock add dword ptr [rax], ecx" }, { 8, "f0 01 c8", NULL }, { 8, "f0 03 08", NULL },
+    { 8, "f0 39 08", NULL },
+    { 8, "f0 0f c7 08", "lock cmpxchg8b qword ptr [rax]" },
+    { 8, "f0 48 0f c7 08", "lock cmpxchg16b xmmword ptr [rax]" },
     { 8, "f0 86 08", "lock xchg byte ptr [rax], cl" }, { 8, "f0 89 08", NULL }, { 4, "f0 0f 20 c0", NULL },
     /* modes */
-    { 8, "06", NULL }, { 4, "06", "push es" }, { 8, "62 00", NULL }, { 4, "62 c0", NULL }, { 4, "62 00", "bound eax, qword ptr [eax]" },
-    { 8, "63 c1", "movsxd eax, ecx" }, { 4, "63 c1", "arpl cx, ax" }, { 8, "82 c0 01", NULL }, { 4, "82 c0 01", "add al, 1" },
+    { 8, "06", NULL }, { 4, "06", "push es" }, { 8, "62 00", NULL }, { 4, "62 c0", NULL },
+    { 4, "62 00", "bound eax, qword ptr [eax]" },
+    { 8, "63 c1", "movsxd eax, ecx" }, { 4, "63 c1", "arpl cx, ax" }, { 8, "82 c0 01", NULL },
+    { 4, "82 c0 01", "add al, 1" },
     { 4, "d6", "salc" }, { 8, "d6", NULL }, { 8, "9a 00 00 00 00 00 00", NULL }, { 8, "c4 00 00 00", NULL },
     { 2, "60", "pushaw" }, { 8, "0f 01 f8", "swapgs" }, { 4, "0f 01 f8", NULL }, { 4, "f3 0f ae c0", NULL },
     /* addresses */
-    { 8, "8b 05 10 00 00 00", "mov eax, dword ptr [rip + 0x10]" }, { 8, "67 8b 05 10 00 00 00", "mov eax, dword ptr [eip + 0x10]" },
-    { 8, "8b 04 25 f0 ff ff ff", "mov eax, dword ptr [0xfffffffffffffff0]" }, { 8, "42 8b 04 25 00 00 00 00", "mov eax, dword ptr [r12]" },
+    { 8, "8b 05 10 00 00 00", "mov eax, dword ptr [rip + 0x10]" },
+    { 8, "67 8b 05 10 00 00 00", "mov eax, dword ptr [eip + 0x10]" },
+    { 8, "8b 04 25 f0 ff ff ff", "mov eax, dword ptr [0xfffffffffffffff0]" },
+    { 8, "42 8b 04 25 00 00 00 00", "mov eax, dword ptr [r12]" },
     { 8, "8b 04 24", "mov eax, dword ptr [rsp]" }, { 2, "8b 42 f0", "mov ax, word ptr [bp + si - 0x10]" },
     { 8, "a1 88 77 66 55 44 33 22 11", "movabs eax, dword ptr [0x1122334455667788]" },
     /* segments, system registers */
-    { 4, "8e c8", NULL }, { 4, "8e f0", NULL }, { 4, "8c c8", "mov eax, cs" }, { 4, "8c f0", NULL }, { 8, "0f 20 c8", NULL },
-    { 8, "44 0f 20 c0", "mov rax, cr8" }, { 8, "0f 20 00", "mov rax, cr0" }, { 8, "44 0f 21 c0", NULL }, { 8, "0f 21 38", "mov rax, dr7" },
+    { 4, "8e c8", NULL }, { 4, "8e f0", NULL }, { 4, "8c c8", "mov eax, cs" }, { 4, "8c f0", NULL },
+    { 8, "0f 20 c8", NULL },
+    { 8, "44 0f 20 c0", "mov rax, cr8" }, { 8, "0f 20 00", "mov rax, cr0" }, { 8, "44 0f 21 c0", NULL },
+    { 8, "0f 21 38", "mov rax, dr7" },
     /* VEX */
     { 8, "c5 f0 58 c2", "vaddps xmm0, xmm1, xmm2" }, { 8, "66 c5 f0 58 c2", NULL }, { 8, "48 c5 f0 58 c2", NULL },
     { 8, "f0 c5 f0 58 00", NULL }, { 8, "c5 f0 51 c2", NULL }, { 8, "c5 f8 51 c2", "vsqrtps xmm0, xmm2" },
-    { 8, "c5 f0 12 c2", "vmovhlps xmm0, xmm1, xmm2" }, { 8, "c5 f4 12 c2", NULL }, { 8, "c4 e2 7d 18 00", "vbroadcastss ymm0, dword ptr [rax]" },
-    { 8, "c4 e2 fd 18 00", NULL }, { 8, "c4 e4 70 58 c2", NULL }, { 8, "c4 e3 71 4a c2 30", "vblendvps xmm0, xmm1, xmm2, xmm3" },
-    { 4, "c4 e3 71 4a c2 b0", "vblendvps xmm0, xmm1, xmm2, xmm3" }, { 8, "c4 e2 71 90 04 10", "vpgatherdd xmm0, dword ptr [rax + xmm2], xmm1" },
+    { 8, "c5 f0 12 c2", "vmovhlps xmm0, xmm1, xmm2" }, { 8, "c5 f4 12 c2", NULL },
+    { 8, "c4 e2 7d 18 00", "vbroadcastss ymm0, dword ptr [rax]" },
+    { 8, "c4 e2 fd 18 00", NULL }, { 8, "c4 e4 70 58 c2", NULL },
+    { 8, "c4 e3 71 4a c2 30", "vblendvps xmm0, xmm1, xmm2, xmm3" },
+    { 4, "c4 e3 71 4a c2 b0", "vblendvps xmm0, xmm1, xmm2, xmm3" },
+    { 8, "c4 e2 71 90 04 10", "vpgatherdd xmm0, dword ptr [rax + xmm2], xmm1" },
     { 8, "c4 e2 71 90 04 08", NULL }, { 8, "c4 e2 79 90 04 10", NULL }, { 8, "c4 e2 71 90 00", NULL },
-    { 8, "c4 e2 f3 f6 c2", "mulx rax, rcx, rdx" }, { 4, "c4 e2 f3 f6 c2", "mulx eax, ecx, edx" }, { 8, "c4 e2 f7 f6 c2", NULL },
+    { 8, "c4 e2 f3 f6 c2", "mulx rax, rcx, rdx" }, { 4, "c4 e2 f3 f6 c2", "mulx eax, ecx, edx" },
+    { 8, "c4 e2 f7 f6 c2", NULL },
     /* others */
-    { 8, "0f c7 f0", "rdrand eax" }, { 8, "66 0f c7 f0", "rdrand ax" }, { 8, "f3 0f c7 f8", "rdpid rax" }, { 8, "f3 0f c7 f0", NULL },
-    { 8, "0f 1e fa", "nop edx" }, { 8, "f3 0f 1e fa", "endbr64" }, { 8, "f3 0f 1e fb", "endbr32" }, { 8, "f3 0f 1e c8", "nop eax" },
-    { 8, "0f ae e8", "lfence" }, { 8, "0f ae ed", "lfence" }, { 8, "66 0f ae e8", NULL }, { 8, "66 0f ae 38", "clflushopt byte ptr [rax]" },
-    { 8, "0f ff c1", "ud0 eax, ecx" }, { 8, "0f b9 c1", "ud1 eax, ecx" }, { 8, "0f 04", NULL }, { 8, "c7 f8 00 00 00 00", NULL },
-    { 8, "d9 d1", NULL }, { 8, "d9 d0", "fnop" }, { 8, "db e5", NULL }, { 8, "df d8", "fstp st(0)" }, { 8, "dd 28", NULL },
-    { 8, "c8 34 12 05", "enter 0x1234, 5" }, { 8, "f2 48 0f 38 f1 c1", "crc32 rax, rcx" }, { 8, "66 f2 0f 38 f1 c1", "crc32 eax, cx" },
+    { 8, "0f c7 f0", "rdrand eax" }, { 8, "66 0f c7 f0", "rdrand ax" }, { 8, "f3 0f c7 f8", "rdpid rax" },
+    { 8, "f3 0f c7 f0", NULL },
+    { 8, "0f 1e fa", "nop edx" }, { 8, "f3 0f 1e fa", "endbr64" }, { 8, "f3 0f 1e fb", "endbr32" },
+    { 8, "f3 0f 1e c8", "nop eax" },
+    { 8, "0f ae e8", "lfence" }, { 8, "0f ae ed", "lfence" }, { 8, "66 0f ae e8", NULL },
+    { 8, "66 0f ae 38", "clflushopt byte ptr [rax]" },
+    { 8, "0f ff c1", "ud0 eax, ecx" }, { 8, "0f b9 c1", "ud1 eax, ecx" }, { 8, "0f 04", NULL },
+    { 8, "c7 f8 00 00 00 00", NULL },
+    { 8, "d9 d1", NULL }, { 8, "d9 d0", "fnop" }, { 8, "db e5", NULL }, { 8, "df d8", "fstp st(0)" },
+    { 8, "dd 28", NULL },
+    { 8, "c8 34 12 05", "enter 0x1234, 5" }, { 8, "f2 48 0f 38 f1 c1", "crc32 rax, rcx" },
+    { 8, "66 f2 0f 38 f1 c1", "crc32 eax, cx" },
 };
 
 START_TEST(test_text)
@@ -103,13 +121,20 @@ START_TEST(test_text)
 }
 END_TEST
 
-/* ---- lengths --------------------------------------------------------------------------------------------------------- */
+/* ---- lengths ----------------------------------------------------------------------------------------------------- */
 
 /* Every proper prefix of an instruction is too short, whatever stands behind it; more bytes change nothing. */
 START_TEST(test_short)
 {
-    static const char *const cases[] = { "66 48 81 84 8b 10 00 00 00 01 00 00 00", "c4 e3 71 4a 44 88 10 30", "9b", "0f 38 f1 40 10",
-        "a1 88 77 66 55 44 33 22 11", "48 b8 01 02 03 04 05 06 07 08", "c8 34 12 05", "f3 0f 1e fa", "64 c5 f8 10 05 00 00 00 00" };
+    static const char *const cases[] = { "66 48 81 84 8b 10 00 00 00 01 00 00 00",
+                                         "c4 e3 71 4a 44 88 10 30",
+                                         "9b",
+                                         "0f 38 f1 40 10",
+                                         "a1 88 77 66 55 44 33 22 11",
+                                         "48 b8 01 02 03 04 05 06 07 08",
+                                         "c8 34 12 05",
+                                         "f3 0f 1e fa",
+                                         "64 c5 f8 10 05 00 00 00 00" };
     for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
         u8 bytes[32];
         struct insn in;
@@ -168,16 +193,55 @@ START_TEST(test_no_overrun)
 }
 END_TEST
 
-/* ---- features -------------------------------------------------------------------------------------------------------- */
+/* Fields that no text shows. */
+START_TEST(test_fields)
+{
+    struct insn in;
+    ck_assert_int_eq(decode_hex(&in, "d9 e8", 4), DECODE_OK);
+    ck_assert_uint_eq(in.imm2, 0x1e8);              /* FOP: low bits of the escape byte, ModRM */
+    ck_assert_int_eq(decode_hex(&in, "0f 9d c0", 8), DECODE_OK);
+    ck_assert_uint_eq(in.imm2, 13);                 /* condition */
+    ck_assert_int_eq(decode_hex(&in, "83 c0 ff", 4), DECODE_OK);
+    ck_assert_uint_eq(in.imm, 0xffffffff);          /* sign-extended to the operand size, zeroes above */
+    ck_assert_int_eq(decode_hex(&in, "0f 58 c8", 4), DECODE_OK);
+    ck_assert_uint_eq(in.op[1].reg, 1);             /* the legacy form repeats the destination */
+    ck_assert_uint_eq(in.op[2].reg, 0);
+    ck_assert_int_eq(decode_hex(&in, "66 0f 73 d1 04", 4), DECODE_OK);
+    ck_assert_uint_eq(in.op[1].reg, 1);
+    ck_assert_int_eq(decode_hex(&in, "f3 a4", 2), DECODE_OK);
+    ck_assert_uint_eq(in.rep, REP_F3);
+    ck_assert_int_eq(decode_hex(&in, "f3 0f 10 08", 4), DECODE_OK);
+    ck_assert_uint_eq(in.rep, REP_NONE);
+    ck_assert_int_eq(decode_hex(&in, "8b 45 00", 4), DECODE_OK);
+    ck_assert_uint_eq(in.seg, SEG_SS);
+    ck_assert_int_eq(decode_hex(&in, "41 8b 45 00", 8), DECODE_OK);
+    ck_assert_uint_eq(in.seg, SEG_DS);              /* R13 is no stack register */
+    ck_assert_int_eq(decode_hex(&in, "0f 01 10", 8), DECODE_OK);
+    ck_assert_uint_eq(in.op[0].size, 10);
+    ck_assert_int_eq(decode_hex(&in, "c5 fc 58 00", 8), DECODE_OK);
+    ck_assert_uint_eq(in.vl, 32);
+    ck_assert_uint_eq(in.op[2].size, 32);
+    ck_assert_int_eq(decode_hex(&in, "c5 fe 58 00", 8), DECODE_OK);      /* scalar: VEX.L is ignored */
+    ck_assert_uint_eq(in.vl, 16);
+    ck_assert_uint_eq(in.op[2].size, 4);
+}
+END_TEST
+
+/* ---- features ---------------------------------------------------------------------------------------------------- */
 
 static const struct feature_case { enum cpuid_feature missing; const char *hex, *text; } feature_cases[] = {
-    { CPUID_LZCNT, "f3 0f bd c1", "bsr eax, ecx" }, { CPUID_BMI1, "f3 0f bc c1", "bsf eax, ecx" }, { CPUID_POPCNT, "f3 0f b8 c1", NULL },
+    { CPUID_LZCNT, "f3 0f bd c1", "bsr eax, ecx" }, { CPUID_BMI1, "f3 0f bc c1", "bsf eax, ecx" },
+    { CPUID_POPCNT, "f3 0f b8 c1", NULL },
     { CPUID_MOVBE, "0f 38 f0 00", NULL }, { CPUID_SSE42, "f2 0f 38 f0 c1", NULL }, { CPUID_AVX, "c5 f0 58 c2", NULL },
     { CPUID_AVX2, "c5 f4 58 c2", "vaddps ymm0, ymm1, ymm2" }, { CPUID_AVX2, "c5 f5 fc c2", NULL },
-    { CPUID_AVX2, "c5 f1 fc c2", "vpaddb xmm0, xmm1, xmm2" }, { CPUID_AES, "c4 e2 71 dc c2", NULL }, { CPUID_FMA, "c4 e2 71 98 c2", NULL },
-    { CPUID_BMI2, "c4 e2 f3 f6 c2", NULL }, { CPUID_CMOV, "0f 40 c1", NULL }, { CPUID_SSE, "0f 18 08", "nop dword ptr [rax]" },
-    { CPUID_LAHF_LM, "9f", NULL }, { CPUID_AVX2, "c4 e2 7d 18 c0", NULL }, { CPUID_AVX2, "c4 e2 7d 18 00", "vbroadcastss ymm0, dword ptr [rax]" },
-    { CPUID_SSE2, "f3 90", "pause" }, { CPUID_SSE2, "0f d4 c1", NULL }, { CPUID_CX16, "48 0f c7 08", NULL }, { CPUID_RDPID, "f3 0f c7 f8", NULL },
+    { CPUID_AVX2, "c5 f1 fc c2", "vpaddb xmm0, xmm1, xmm2" }, { CPUID_AES, "c4 e2 71 dc c2", NULL },
+    { CPUID_FMA, "c4 e2 71 98 c2", NULL },
+    { CPUID_BMI2, "c4 e2 f3 f6 c2", NULL }, { CPUID_CMOV, "0f 40 c1", NULL },
+    { CPUID_SSE, "0f 18 08", "nop dword ptr [rax]" },
+    { CPUID_LAHF_LM, "9f", NULL }, { CPUID_AVX2, "c4 e2 7d 18 c0", NULL },
+    { CPUID_AVX2, "c4 e2 7d 18 00", "vbroadcastss ymm0, dword ptr [rax]" },
+    { CPUID_SSE2, "f3 90", "pause" }, { CPUID_SSE2, "0f d4 c1", NULL }, { CPUID_CX16, "48 0f c7 08", NULL },
+    { CPUID_RDPID, "f3 0f c7 f8", NULL },
 };
 
 START_TEST(test_features)
@@ -197,7 +261,7 @@ START_TEST(test_features)
 }
 END_TEST
 
-/* ---- the table itself ------------------------------------------------------------------------------------------------ */
+/* ---- the table itself -------------------------------------------------------------------------------------------- */
 
 START_TEST(test_table)
 {
@@ -211,7 +275,7 @@ START_TEST(test_table)
 }
 END_TEST
 
-/* ---- iced's vectors -------------------------------------------------------------------------------------------------- */
+/* ---- iced's vectors ---------------------------------------------------------------------------------------------- */
 
 static FILE *open_vectors(const char *name)
 {
@@ -232,7 +296,8 @@ static FILE *open_vectors(const char *name)
 
 static unsigned vector_cases, vector_failures;
 
-__attribute__((format(printf, 3, 4))) static void vector_fail(const char *line, const struct insn *in, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static void vector_fail(const char *line, const struct insn *in,
+                                                              const char *format, ...)
 {
     va_list ap;
     char text[128] = "", why[160];
@@ -250,7 +315,8 @@ static void iced_mnemonic(const struct insn *in, char *out, size_t size)
 {
     static const struct { const char *ours, *iced; } names[] = {
         { "lcall", "call" }, { "ljmp", "jmp" }, { "movabs", "mov" }, { "xacquire", "" }, { "feni8087_nop", "fneni" },
-        { "fdisi8087_nop", "fndisi" }, { "fsetpm", "fnsetpm" }, { "pushal", "pushad" }, { "popal", "popad" }, { "pushaw", "pusha" },
+        { "fdisi8087_nop", "fndisi" }, { "fsetpm", "fnsetpm" }, { "pushal", "pushad" }, { "popal", "popad" },
+        { "pushaw", "pusha" },
         { "popaw", "popa" }, { "wbinvd", "wbnoinvd" },       /* F3 0F 09 is WBINVD where there is no WBNOINVD */
     };
     char text[64], *p = text;
@@ -279,8 +345,8 @@ static unsigned iced_operands(const struct insn *in, unsigned index[4])
     const struct insn_encoding *e = &insn_encodings[in->row];
     for (unsigned i = 0; i < 4 && in->op[i].kind != OP_NONE; i++) {
         unsigned where = insn_letters[e->op[i]].where, first = insn_letters[e->op[0]].where;
-        if (where == AT_MSRC || where == AT_XMM0 || (where == AT_XSRC && !in->vex) || (where == AT_ST0 && in->modrm_mem) ||
-            (i == 1 && first == AT_XDST && !in->vex))
+        if (where == AT_MSRC || where == AT_XMM0 || (where == AT_XSRC && !in->vex) ||
+            (where == AT_ST0 && in->modrm_mem) || (i == 1 && first == AT_XDST && !in->vex))
             continue;
         index[n++] = i;
     }
@@ -288,12 +354,17 @@ static unsigned iced_operands(const struct insn *in, unsigned index[4])
 }
 
 static const struct { const char *name; u8 size; } size_names[] = {
-    { "UInt8", 1 }, { "Int8", 1 }, { "UInt16", 2 }, { "Int16", 2 }, { "WordOffset", 2 }, { "Packed16_Int8", 2 }, { "Packed16_UInt8", 2 },
-    { "UInt32", 4 }, { "Int32", 4 }, { "Float32", 4 }, { "DwordOffset", 4 }, { "SegPtr16", 4 }, { "Bound16_WordWord", 4 },
-    { "Packed32_Int16", 4 }, { "Packed32_UInt16", 4 }, { "Packed32_Int8", 4 }, { "Packed32_UInt8", 4 }, { "QwordOffset", 8 },
+    { "UInt8", 1 }, { "Int8", 1 }, { "UInt16", 2 }, { "Int16", 2 }, { "WordOffset", 2 }, { "Packed16_Int8", 2 },
+    { "Packed16_UInt8", 2 },
+    { "UInt32", 4 }, { "Int32", 4 }, { "Float32", 4 }, { "DwordOffset", 4 }, { "SegPtr16", 4 },
+    { "Bound16_WordWord", 4 },
+    { "Packed32_Int16", 4 }, { "Packed32_UInt16", 4 }, { "Packed32_Int8", 4 }, { "Packed32_UInt8", 4 },
+    { "QwordOffset", 8 },
     { "Fword6", 6 }, { "SegPtr32", 6 }, { "UInt64", 8 }, { "Int64", 8 }, { "Float64", 8 }, { "Bound32_DwordDword", 8 },
-    { "Packed64_Int8", 8 }, { "Packed64_UInt8", 8 }, { "Packed64_Int16", 8 }, { "Packed64_UInt16", 8 }, { "Packed64_Int32", 8 },
-    { "Packed64_UInt32", 8 }, { "Packed64_Float16", 8 }, { "Packed64_Float32", 8 }, { "Float80", 10 }, { "Bcd", 10 }, { "SegPtr64", 10 },
+    { "Packed64_Int8", 8 }, { "Packed64_UInt8", 8 }, { "Packed64_Int16", 8 }, { "Packed64_UInt16", 8 },
+    { "Packed64_Int32", 8 },
+    { "Packed64_UInt32", 8 }, { "Packed64_Float16", 8 }, { "Packed64_Float32", 8 }, { "Float80", 10 }, { "Bcd", 10 },
+    { "SegPtr64", 10 },
     { "UInt128", 16 }, { "Int128", 16 }, { "UInt256", 32 },
 };
 static unsigned size_of_type(const char *type)
@@ -304,10 +375,14 @@ static unsigned size_of_type(const char *type)
     return !strncmp(type, "Packed128", 9) ? 16 : !strncmp(type, "Packed256", 9) ? 32 : 0;
 }
 
-static const char *const gpr64[] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "rip" };
-static const char *const gpr32[] = { "eax", "ecx", "edx", "ebx", "esp", "ebp", "esi", "edi", "r8d", "r9d", "r10d", "r11d", "r12d", "r13d", "r14d", "r15d", "eip" };
-static const char *const gpr16[] = { "ax", "cx", "dx", "bx", "sp", "bp", "si", "di", "r8w", "r9w", "r10w", "r11w", "r12w", "r13w", "r14w", "r15w" };
-static const char *const gpr8[] = { "al", "cl", "dl", "bl", "spl", "bpl", "sil", "dil", "r8l", "r9l", "r10l", "r11l", "r12l", "r13l", "r14l", "r15l" };
+static const char *const gpr64[] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8",
+                                     "r9",  "r10", "r11", "r12", "r13", "r14", "r15", "rip" };
+static const char *const gpr32[] = { "eax", "ecx",  "edx",  "ebx",  "esp",  "ebp",  "esi",  "edi", "r8d",
+                                     "r9d", "r10d", "r11d", "r12d", "r13d", "r14d", "r15d", "eip" };
+static const char *const gpr16[] = { "ax",  "cx",  "dx",   "bx",   "sp",   "bp",   "si",   "di",
+                                     "r8w", "r9w", "r10w", "r11w", "r12w", "r13w", "r14w", "r15w" };
+static const char *const gpr8[] = { "al",  "cl",  "dl",   "bl",   "spl",  "bpl",  "sil",  "dil",
+                                    "r8l", "r9l", "r10l", "r11l", "r12l", "r13l", "r14l", "r15l" };
 static const char *const gpr8h[] = { "ah", "ch", "dh", "bh" };
 static const char *const segs[] = { "es", "cs", "ss", "ds", "fs", "gs" };
 
@@ -323,7 +398,11 @@ static void register_name(const struct operand *o, char *out, size_t size)
 {
     switch (o->kind) {
     case OP_GPR:
-        snprintf(out, size, "%s", o->size == 8 ? gpr64[o->reg] : o->size == 4 ? gpr32[o->reg] : o->size == 2 ? gpr16[o->reg] : gpr8[o->reg]);
+        snprintf(out, size, "%s",
+                 o->size == 8   ? gpr64[o->reg]
+                 : o->size == 4 ? gpr32[o->reg]
+                 : o->size == 2 ? gpr16[o->reg]
+                                : gpr8[o->reg]);
         break;
     case OP_GPRH: snprintf(out, size, "%s", gpr8h[o->reg]); break;
     case OP_SREG: snprintf(out, size, "%s", segs[o->reg]); break;
@@ -343,7 +422,8 @@ static int address_register(const char *name, bool vsib)
         return REG_NONE;
     if (vsib && (name[0] == 'x' || name[0] == 'y'))
         return atoi(name + 3);
-    if ((r = find_name(name, gpr64, 17)) >= 0 || (r = find_name(name, gpr32, 17)) >= 0 || (r = find_name(name, gpr16, 8)) >= 0)
+    if ((r = find_name(name, gpr64, 17)) >= 0 || (r = find_name(name, gpr32, 17)) >= 0 ||
+        (r = find_name(name, gpr16, 8)) >= 0)
         return r;
     return -1;
 }
@@ -364,13 +444,15 @@ static bool segment_fits(const struct insn *in, const char *seg)
 }
 
 /* seg base index scale(1, 2, 4, 8 or as power of two) disp */
-static bool memory_fits(const struct insn *in, const char *seg, const char *base, const char *index, unsigned scale, u64 disp)
+static bool memory_fits(const struct insn *in, const char *seg, const char *base, const char *index, unsigned scale,
+                        u64 disp)
 {
     u64 ours = in->disp, mask = in->addrsize == 8 ? ~(u64)0 : ((u64)1 << 8 * in->addrsize) - 1;
     if (in->base == REG_RIP)
         ours += start_ip(in->mode) + in->len;
     return segment_fits(in, seg) && address_register(base, false) == in->base &&
-           address_register(index, in->vsib) == in->index && (in->index == REG_NONE || scale == in->scale) && (ours & mask) == (disp & mask);
+           address_register(index, in->vsib) == in->index && (in->index == REG_NONE || scale == in->scale) &&
+           (ours & mask) == (disp & mask);
 }
 
 /* One iced operand, "m;ds;bx;si;1;0;0;UInt16" or "r;ecx" or ... */
@@ -380,16 +462,19 @@ static bool operand_fits(const struct insn *in, const struct operand *o, char *t
     unsigned n = 0;
     for (char *p; n < 10 && (p = strsep(&text, ";")) != NULL;)
         f[n++] = p;
-    u64 value = n > 1 ? strtoull(f[1], NULL, 0) : 0, mask = o->size >= 8 || !o->size ? ~(u64)0 : ((u64)1 << 8 * o->size) - 1;
+    u64 value = n > 1 ? strtoull(f[1], NULL, 0) : 0,
+        mask = o->size >= 8 || !o->size ? ~(u64)0 : ((u64)1 << 8 * o->size) - 1;
     if (!strcmp(f[0], "r")) {
         register_name(o, name, sizeof(name));
         /* LLDT, LTR, LMSW, VERR, VERW, MOVSX and others read 16 bits of a register that iced shows at full size */
-        return !strcmp(name, f[1]) || (o->kind == OP_GPR && o->size <= 4 && find_name(f[1], o->size == 4 ? gpr64 : gpr32, 16) == o->reg) ||
+        return !strcmp(name, f[1]) ||
+               (o->kind == OP_GPR && o->size <= 4 && find_name(f[1], o->size == 4 ? gpr64 : gpr32, 16) == o->reg) ||
                (o->kind == OP_GPR && o->size == 2 && find_name(f[1], gpr64, 16) == o->reg);
     }
     if (!strcmp(f[0], "m")) {
         unsigned log = f[4][0] == '8' ? 3 : f[4][0] == '4' ? 2 : f[4][0] == '2' ? 1 : 0, size = size_of_type(f[7]);
-        return o->kind == OP_MEM && memory_fits(in, f[1], f[2], f[3], log, strtoull(f[5], NULL, 0)) && (!size || !o->size || size == o->size);
+        return o->kind == OP_MEM && memory_fits(in, f[1], f[2], f[3], log, strtoull(f[5], NULL, 0)) &&
+               (!size || !o->size || size == o->size);
     }
     if (f[0][0] == 'i' && isdigit((unsigned char)f[0][1])) {
         if (o->kind != OP_IMM)
@@ -423,28 +508,33 @@ static bool known_mnemonic(const char *name)
         if (!strcmp(name, not_here[i]))
             return false;
     for (unsigned i = 0; i < insn_row_count; i++)
-        if (!strcmp(insn_rows[i].name, name) || (name[0] == 'v' && insn_rows[i].attr & ATTR_VEX && !strcmp(insn_rows[i].name, name + 1)))
+        if (!strcmp(insn_rows[i].name, name) ||
+            (name[0] == 'v' && insn_rows[i].attr & ATTR_VEX && !strcmp(insn_rows[i].name, name + 1)))
             return true;
     return false;
 }
 
-/* Encodings with a familiar mnemonic that are not in the table: by iced's code name. Reason: see the head of insn.def. */
+/* Encodings with a familiar mnemonic that are not in the table: by iced's code name. Reason: see the head of insn.def.
+ */
 static bool foreign_code(const char *code)
 {
     static const char *const part[] = { "EVEX_", "XOP_", "D3NOW_", "MVEX_", "VEX_KNC", "Rmpadjust", NULL };
     for (unsigned i = 0; part[i]; i++)
         if (!strncmp(code, part[i], strlen(part[i])))
             return true;
-    static const char *const wide_crypto[] = { "VEX_Vaesenc_ymm", "VEX_Vaesenclast_ymm", "VEX_Vaesdec_ymm", "VEX_Vaesdeclast_ymm",
-                                               "VEX_Vpclmulqdq_ymm", "VEX_Vcvtneps2", "VEX_Vpdp", "VEX_Vpmadd52", "VEX_Vgf2", NULL };
+    static const char *const wide_crypto[] = { "VEX_Vaesenc_ymm",    "VEX_Vaesenclast_ymm",
+                                               "VEX_Vaesdec_ymm",    "VEX_Vaesdeclast_ymm",
+                                               "VEX_Vpclmulqdq_ymm", "VEX_Vcvtneps2",
+                                               "VEX_Vpdp",           "VEX_Vpmadd52",
+                                               "VEX_Vgf2",           NULL };
     for (unsigned i = 0; wide_crypto[i]; i++)
         if (!strncmp(code, wide_crypto[i], strlen(wide_crypto[i])))
             return true;
     return false;
 }
 
-static void check_valid(const char *line, const struct insn *in, enum decode_status status, const char *code, const char *mnemonic,
-                        unsigned expected_ops, char *rest)
+static void check_valid(const char *line, const struct insn *in, enum decode_status status, const char *code,
+                        const char *mnemonic, unsigned expected_ops, char *rest)
 {
     char name[80], *token;
     if (foreign_code(code) || !known_mnemonic(mnemonic)) {
@@ -480,16 +570,35 @@ static void check_valid(const char *line, const struct insn *in, enum decode_sta
 /* "HEX, Code, Mnemonic, operands, op0=... options" */
 static void check_decoder_line(char *line, unsigned mode)
 {
-    static const char *const other_cpus[] = { "Cyrix", "ALTINST", "MPX", "AMD", "Jmpe", "Loadall", "MovTr", "NoMPFX", "OldFpu", "Pcommit", "Umov",
-                                              "Xbts", "NoPause", "Cmpxchg486A", "ForceReservedNop", "NoInvalidCheck", "Cl1invmb",
-                                              "NoWbnoinvd", "NoLahfSahf64", "Udbg", NULL };
+    static const char *const other_cpus[] = { "Cyrix",
+                                              "ALTINST",
+                                              "MPX",
+                                              "AMD",
+                                              "Jmpe",
+                                              "Loadall",
+                                              "MovTr",
+                                              "NoMPFX",
+                                              "OldFpu",
+                                              "Pcommit",
+                                              "Umov",
+                                              "Xbts",
+                                              "NoPause",
+                                              "Cmpxchg486A",
+                                              "ForceReservedNop",
+                                              "NoInvalidCheck",
+                                              "Cl1invmb",
+                                              "NoWbnoinvd",
+                                              "NoLahfSahf64",
+                                              "Udbg",
+                                              NULL };
     char copy[512], *rest = copy;
     const char *option = option_of(line, "decopt=");
     for (unsigned i = 0; option && other_cpus[i]; i++)
         if (strstr(option, other_cpus[i]))
             return;
     snprintf(copy, sizeof(copy), "%s", line);
-    char *hex = strsep(&rest, ","), *code = strsep(&rest, ","), *mnemonic = strsep(&rest, ","), *ops = strsep(&rest, ",");
+    char *hex = strsep(&rest, ","), *code = strsep(&rest, ","), *mnemonic = strsep(&rest, ","),
+         *ops = strsep(&rest, ",");
     if (!ops)
         return;
     code += 1;
@@ -535,8 +644,10 @@ static void check_memory_line(char *line, unsigned mode)
 }
 
 static const struct { const char *file; unsigned mode; void (*check)(char *line, unsigned mode); } vector_files[] = {
-    { "DecoderTest16", 2, check_decoder_line }, { "DecoderTest32", 4, check_decoder_line }, { "DecoderTestMisc16", 2, check_decoder_line },
-    { "DecoderTestMisc32", 4, check_decoder_line }, { "DecoderTestMisc64", 8, check_decoder_line }, { "MemoryTest16", 2, check_memory_line },
+    { "DecoderTest16", 2, check_decoder_line }, { "DecoderTest32", 4, check_decoder_line },
+    { "DecoderTestMisc16", 2, check_decoder_line },
+    { "DecoderTestMisc32", 4, check_decoder_line }, { "DecoderTestMisc64", 8, check_decoder_line },
+    { "MemoryTest16", 2, check_memory_line },
     { "MemoryTest32", 4, check_memory_line }, { "MemoryTest64", 8, check_memory_line },
 };
 
@@ -569,6 +680,7 @@ int main(void)
     tcase_set_timeout(t, 120);
     tcase_add_loop_test(t, test_text, 0, ARRAY_LEN(text_cases));
     tcase_add_loop_test(t, test_features, 0, ARRAY_LEN(feature_cases));
+    tcase_add_test(t, test_fields);
     tcase_add_test(t, test_short);
     tcase_add_test(t, test_too_long);
     tcase_add_test(t, test_no_overrun);
