@@ -45,7 +45,7 @@ static const struct { u16 feature, needs; } dependencies[] = {
     { CPUID_MCA, CPUID_MCE }, { CPUID_MCE, CPUID_MSR }, { CPUID_APIC, CPUID_MSR }, { CPUID_X2APIC, CPUID_APIC },
     { CPUID_TSCDEADLINE, CPUID_APIC }, { CPUID_TSCDEADLINE, CPUID_TSC }, { CPUID_TSCADJUST, CPUID_TSC },
     { CPUID_RDTSCP, CPUID_TSC }, { CPUID_INVTSC, CPUID_TSC }, { CPUID_CLFLUSHOPT, CPUID_CLFSH }, { CPUID_CLWB, CPUID_CLFSH },
-    { CPUID_ARCHCAP, CPUID_MSR },
+    { CPUID_ARCHCAP, CPUID_MSR }, { CPUID_BHICTRL, CPUID_ARCHCAP },
 };
 
 static void feature_on(struct cpu_model *m, unsigned f)
@@ -92,7 +92,7 @@ static const struct model_row models[] = {
     { "x86-64-v2", "x86-64 psABI level 2: to SSE4.2, POPCNT, CMPXCHG16B", INTEL, "shadow86 x86-64-v2 CPU", NULL, 6, 26, 3,
       0xb, 0x80000008,
       "fpu vme de pse tsc msr pae mce cx8 apic sep mtrr pge mca cmov pat pse36 clflush mmx fxsr sse sse2 ss sse3 ssse3 cx16 "
-      "sse4.1 sse4.2 popcnt x2apic tsc-deadline hypervisor tsc-adjust arch-capabilities syscall nx rdtscp lm lahf-lm invtsc" },
+      "sse4.1 sse4.2 popcnt x2apic tsc-deadline hypervisor tsc-adjust arch-capabilities bhi-ctrl syscall nx rdtscp lm lahf-lm invtsc" },
     { "x86-64-v3", "x86-64 psABI level 3: to AVX2, BMI, FMA, F16C", INTEL, "shadow86 x86-64-v3 CPU", "x86-64-v2", 6, 60, 4,
       0x16, 0x80000008,
       "avx avx2 bmi1 bmi2 f16c fma lzcnt movbe xsave xsaveopt pcid invpcid pclmulqdq aes rdrand fsgsbase smep erms pdpe1gb "
@@ -346,6 +346,12 @@ static void leaf_monitor(const struct vcpu *c, u32 sub, u32 out[4])
 
 static void leaf_power(const struct vcpu *c, u32 sub, u32 out[4]) { out[EAX] = 4; /* the APIC's timer always runs */ }
 
+static void leaf_structured(const struct vcpu *c, u32 sub, u32 out[4])
+{
+    if (sub == 0)
+        out[EAX] = cpu_has(&c->model, CPUID_BHICTRL) ? 2 : 0;       /* the last sub-leaf */
+}
+
 static void leaf_topology(const struct vcpu *c, u32 sub, u32 out[4])
 {
     out[ECX] = sub & 0xff;
@@ -447,7 +453,7 @@ static void leaf_addresses(const struct vcpu *c, u32 sub, u32 out[4])
 
 static const struct { u32 leaf; void (*fill)(const struct vcpu *c, u32 sub, u32 out[4]); } leaves[] = {
     { 0, leaf_vendor }, { 1, leaf_features }, { 2, leaf_cache_descriptors }, { 4, leaf_caches }, { 5, leaf_monitor },
-    { 6, leaf_power }, { 0xb, leaf_topology }, { 0xd, leaf_xsave }, { 0x15, leaf_tsc }, { 0x16, leaf_frequency },
+    { 6, leaf_power }, { 7, leaf_structured }, { 0xb, leaf_topology }, { 0xd, leaf_xsave }, { 0x15, leaf_tsc }, { 0x16, leaf_frequency },
     { 0x40000000, leaf_hypervisor }, { 0x40000010, leaf_hypervisor_clock },
     { 0x80000000, leaf_ext_max }, { 0x80000001, leaf_ext_features }, { 0x80000006, leaf_l2 },
     { 0x80000008, leaf_addresses },

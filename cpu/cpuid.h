@@ -27,6 +27,7 @@ struct vcpu;
     F(SMAP, "smap", 7, 0, 1, 20) F(CLFLUSHOPT, "clflushopt", 7, 0, 1, 23) F(CLWB, "clwb", 7, 0, 1, 24) \
     F(SHA, "sha-ni", 7, 0, 1, 29) F(UMIP, "umip", 7, 0, 2, 2) F(RDPID, "rdpid", 7, 0, 2, 22) \
     F(FSRM, "fsrm", 7, 0, 3, 4) F(ARCHCAP, "arch-capabilities", 7, 0, 3, 29) \
+    F(BHICTRL, "bhi-ctrl", 7, 2, 3, 4) \
     F(XSAVEOPT, "xsaveopt", 13, 1, 0, 0) F(XSAVEC, "xsavec", 13, 1, 0, 1) F(XGETBV1, "xgetbv1", 13, 1, 0, 2) \
     F(XSAVES, "xsaves", 13, 1, 0, 3) \
     F(SYSCALL, "syscall", 0x80000001, 0, 3, 11) F(NX, "nx", 0x80000001, 0, 3, 20) \

@@ -249,7 +249,8 @@ static bool write_mc(struct vcpu *c, const struct msr *m, u32 index, u64 value)
 
 /* What guests need not mitigate here, SDM 2A table "IA32_ARCH_CAPABILITIES": RDCL_NO 0, IBRS_ALL 1, SKIP_L1DFL 3, SSB_NO
  * 4, MDS_NO 5, PSCHANGE_MC_NO 6, TAA_NO 8, SBDR_SSDP_NO 13, FBSDP_NO 14, PSDP_NO 15, BHI_NO 20, PBRSB_NO 24, GDS_NO 26,
- * RFDS_NO 27, ITS_NO 62. */
+ * RFDS_NO 27, ITS_NO 62. Linux believes none of it about BHI, hence CPUID's BHI_CTRL: a bit in SPEC_CTRL instead of a loop at
+ * each system call. */
 #define ARCH_CAPABILITIES \
     (0x17b | 1 << 13 | 1 << 14 | 1 << 15 | 1 << 20 | 1 << 24 | 1 << 26 | 1 << 27 | (u64)1 << 62)
 
@@ -266,7 +267,7 @@ static const struct msr table[] = {
     { 0x2c,       0x2c,       CPUID_BASE,       INTEL,  read_constant,     write_refused,         0, 1 << 24 },   /* EBC_FREQUENCY_ID */
     { 0x3a,       0x3a,       CPUID_SSE3,       INTEL,  read_field,        write_feature_control, FIELD(feature_control), 0 },
     { 0x3b,       0x3b,       CPUID_TSCADJUST,  ANY,    read_field,        write_field,           FIELD(tsc_offset), ALL },
-    { 0x48,       0x48,       CPUID_ARCHCAP,    ANY,    read_field,        write_field,           FIELD(spec_ctrl), 7 },
+    { 0x48,       0x48,       CPUID_ARCHCAP,    ANY,    read_field,        write_field,           FIELD(spec_ctrl), 0x407 },     /* IBRS STIBP SSBD, BHI_DIS_S */
     { 0x79,       0x79,       CPUID_BASE,       INTEL,  read_refused,      write_ignored,         0, 0 },  /* BIOS_UPDT_TRIG */
     { 0x8b,       0x8b,       CPUID_BASE,       INTEL,  read_constant,     write_ignored,         0, (u64)1 << 32 }, /* BIOS_SIGN_ID */
     { 0x8b,       0x8b,       CPUID_BASE,       AMD,    read_constant,     write_ignored,         0, 0x1000065 },    /* PATCH_LEVEL */

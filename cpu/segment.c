@@ -237,7 +237,8 @@ void segment_drop_inner(struct vcpu *c)
     for (unsigned i = 0; i < ARRAY_LEN(data); i++) {
         struct segment *s = &c->seg[data[i]];
         bool conforming = (s->attr & (SEG_CODE | SEG_E)) == (SEG_CODE | SEG_E);
-        if (s->unusable || (!conforming && (s->attr >> 5 & 3u) < c->cpl))
+        /* a null FS or GS keeps its 64-bit base */
+        if (!s->unusable && !conforming && (s->attr >> 5 & 3u) < c->cpl)
             segment_set_null(c, data[i], 0);
     }
     segment_refresh(c);

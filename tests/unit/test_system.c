@@ -794,6 +794,28 @@ START_TEST(long_syscall)
 }
 END_TEST
 
+/* IRET to an outer level takes segments away, but no base that WRFSBASE or an MSR gave a null FS. */
+START_TEST(long_iret_keeps_fs_base)
+{
+    enter_long();
+    C->rax = 0;
+    RUN(0x8e, 0xe0);
+    msr_write(C, 0xc0000100, 0x123456);
+    C->rsp = STACK0 - 40;
+    put(STACK0 - 40, 8, 0x1234);
+    put(STACK0 - 32, 8, S_CODE3 | 3);
+    put(STACK0 - 24, 8, EFL_IF);
+    put(STACK0 - 16, 8, STACK3);
+    put(STACK0 - 8, 8, S_DATA3 | 3);
+    set_descriptor(S_CODE3, make_descriptor(0, 0xfffff, 0xfb, 0xa));
+    RUN(0x48, 0xcf);
+    AT(0x1234);
+    ck_assert_uint_eq(C->cpl, 3);
+    ck_assert_uint_eq(C->seg[SEG_FS].base, 0x123456);
+    ck_assert(C->seg[SEG_DS].unusable);
+}
+END_TEST
+
 START_TEST(sysret_non_canonical)
 {
     enter_long();
@@ -1379,6 +1401,7 @@ int main(void)
     tcase_add_test(t, long_interrupt);
     tcase_add_test(t, long_interrupt_bad_gates);
     tcase_add_test(t, long_syscall);
+    tcase_add_test(t, long_iret_keeps_fs_base);
     tcase_add_test(t, sysret_non_canonical);
     tcase_add_test(t, swapgs_and_bases);
     tcase_add_test(t, long_mode_rules);
