@@ -40,7 +40,7 @@ ALWAYS_INLINE bool lanes(struct vcpu *c, const struct insn *in, enum form form, 
 {
     union vec v[3], r;
     for (unsigned i = 0; i < 3; i++)
-        if (!operand_read_vec(c, in, i, &v[i]))
+        if (!sse_read(c, in, i, &v[i]))
             return false;
     const union vec *x = form == FORM_132 ? &v[0] : &v[1];
     const union vec *y = form == FORM_213 ? &v[0] : &v[2];

@@ -60,10 +60,18 @@ static inline bool finish(struct vcpu *c, const struct insn *in, const struct ss
     return sse_finish(c, s) && operand_write_vec(c, in, 0, r);
 }
 
+static inline bool finish_scalar(struct vcpu *c, const struct insn *in, const struct sse *s, bool dbl, u64 bits)
+{
+    if (!sse_finish(c, s))
+        return false;
+    sse_write_scalar(c, in, dbl, bits);
+    return true;
+}
+
 bool in_cvtps2pd(struct vcpu *c, const struct insn *in)
 {
     union vec a, r = { { 0 } };
-    if (!operand_read_vec(c, in, 1, &a))
+    if (!sse_read(c, in, 1, &a))
         return false;
     struct sse s = sse_begin(c);
     for (unsigned i = 0; i < sse_lanes(in, true); i++)
@@ -74,7 +82,7 @@ bool in_cvtps2pd(struct vcpu *c, const struct insn *in)
 bool in_cvtpd2ps(struct vcpu *c, const struct insn *in)
 {
     union vec a, r = { { 0 } };
-    if (!operand_read_vec(c, in, 1, &a))
+    if (!sse_read(c, in, 1, &a))
         return false;
     struct sse s = sse_begin(c);
     for (unsigned i = 0; i < sse_lanes(in, true); i++)
@@ -85,7 +93,7 @@ bool in_cvtpd2ps(struct vcpu *c, const struct insn *in)
 bool in_cvtdq2ps(struct vcpu *c, const struct insn *in)
 {
     union vec a, r = { { 0 } };
-    if (!operand_read_vec(c, in, 1, &a))
+    if (!sse_read(c, in, 1, &a))
         return false;
     struct sse s = sse_begin(c);
     for (unsigned i = 0; i < sse_lanes(in, false); i++)
@@ -96,7 +104,7 @@ bool in_cvtdq2ps(struct vcpu *c, const struct insn *in)
 bool in_cvtdq2pd(struct vcpu *c, const struct insn *in)
 {
     union vec a, r = { { 0 } };
-    if (!operand_read_vec(c, in, 1, &a))
+    if (!sse_read(c, in, 1, &a))
         return false;
     struct sse s = sse_begin(c);
     for (unsigned i = 0; i < sse_lanes(in, true); i++)
@@ -108,7 +116,7 @@ bool in_cvtdq2pd(struct vcpu *c, const struct insn *in)
 ALWAYS_INLINE bool to_dwords(struct vcpu *c, const struct insn *in, bool dbl, bool truncate)
 {
     union vec a, r = { { 0 } };
-    if (!operand_read_vec(c, in, 1, &a))
+    if (!sse_read(c, in, 1, &a))
         return false;
     struct sse s = sse_begin(c);
     for (unsigned i = 0; i < sse_lanes(in, dbl); i++)
@@ -125,33 +133,32 @@ bool in_cvttpd2dq(struct vcpu *c, const struct insn *in) { return to_dwords(c, i
 
 bool in_cvtss2sd(struct vcpu *c, const struct insn *in)
 {
-    union vec a, b;
-    if (!operand_read_vec(c, in, 1, &a) || !operand_read_vec(c, in, 2, &b))
+    u64 b;
+    if (!sse_read_scalar(c, in, 2, false, &b))
         return false;
     struct sse s = sse_begin(c);
-    a.q[0] = widen(&s, b.d[0]);
-    return finish(c, in, &s, &a);
+    b = widen(&s, b);
+    return finish_scalar(c, in, &s, true, b);
 }
 
 bool in_cvtsd2ss(struct vcpu *c, const struct insn *in)
 {
-    union vec a, b;
-    if (!operand_read_vec(c, in, 1, &a) || !operand_read_vec(c, in, 2, &b))
+    u64 b;
+    if (!sse_read_scalar(c, in, 2, true, &b))
         return false;
     struct sse s = sse_begin(c);
-    a.d[0] = (u32)narrow(&s, b.q[0]);
-    return finish(c, in, &s, &a);
+    b = narrow(&s, b);
+    return finish_scalar(c, in, &s, false, b);
 }
 
 ALWAYS_INLINE bool scalar_from_int(struct vcpu *c, const struct insn *in, bool dbl)
 {
-    union vec a;
     u64 v;
-    if (!operand_read_vec(c, in, 1, &a) || !operand_read(c, in, 2, &v))
+    if (!operand_read(c, in, 2, &v))
         return false;
     struct sse s = sse_begin(c);
-    sse_put(&a, dbl, 0, from_int(&s, dbl, in->op[2].size == 8 ? (s64)v : (s32)v));
-    return finish(c, in, &s, &a);
+    v = from_int(&s, dbl, in->op[2].size == 8 ? (s64)v : (s32)v);
+    return finish_scalar(c, in, &s, dbl, v);
 }
 
 bool in_cvtsi2ss(struct vcpu *c, const struct insn *in) { return scalar_from_int(c, in, false); }
@@ -159,11 +166,11 @@ bool in_cvtsi2sd(struct vcpu *c, const struct insn *in) { return scalar_from_int
 
 ALWAYS_INLINE bool scalar_to_int(struct vcpu *c, const struct insn *in, bool dbl, bool truncate)
 {
-    union vec a;
-    if (!operand_read_vec(c, in, 1, &a))
+    u64 v;
+    if (!sse_read_scalar(c, in, 1, dbl, &v))
         return false;
     struct sse s = sse_begin(c);
-    u64 v = to_int(&s, dbl, sse_get(&a, dbl, 0), in->op[0].size, truncate);
+    v = to_int(&s, dbl, v, in->op[0].size, truncate);
     return sse_finish(c, &s) && operand_write(c, in, 0, v);
 }
 
@@ -177,7 +184,7 @@ bool in_cvttsd2si(struct vcpu *c, const struct insn *in) { return scalar_to_int(
 ALWAYS_INLINE bool from_mmx(struct vcpu *c, const struct insn *in, bool dbl)
 {
     union vec a, r = c->vec[in->op[0].reg];
-    if (!operand_read_vec(c, in, 1, &a))
+    if (!sse_read(c, in, 1, &a))
         return false;
     struct sse s = sse_begin(c);
     for (unsigned i = 0; i < 2; i++)
@@ -192,7 +199,7 @@ bool in_cvtpi2pd(struct vcpu *c, const struct insn *in) { return from_mmx(c, in,
 ALWAYS_INLINE bool to_mmx(struct vcpu *c, const struct insn *in, bool dbl, bool truncate)
 {
     union vec a, r = { { 0 } };
-    if (!operand_read_vec(c, in, 1, &a))
+    if (!sse_read(c, in, 1, &a))
         return false;
     struct sse s = sse_begin(c);
     for (unsigned i = 0; i < 2; i++)
@@ -211,7 +218,7 @@ bool in_cvttpd2pi(struct vcpu *c, const struct insn *in) { return to_mmx(c, in, 
 bool in_vcvtph2ps(struct vcpu *c, const struct insn *in)
 {
     union vec a, r = { { 0 } };
-    if (!operand_read_vec(c, in, 1, &a))
+    if (!sse_read(c, in, 1, &a))
         return false;
     struct sse s = sse_begin(c);
     for (unsigned i = 0; i < sse_lanes(in, false); i++)
@@ -248,7 +255,7 @@ ALWAYS_INLINE u16 to_half(struct sse *s, u32 v)
 bool in_vcvtps2ph(struct vcpu *c, const struct insn *in)
 {
     union vec a, r = { { 0 } };
-    if (!operand_read_vec(c, in, 1, &a))
+    if (!sse_read(c, in, 1, &a))
         return false;
     if (in->op[0].kind == OP_MEM && !mem_probe_write(c, in->seg, operand_ea(c, in), in->op[0].size))
         return false;

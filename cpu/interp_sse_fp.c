@@ -19,7 +19,7 @@ static inline bool finish(struct vcpu *c, const struct insn *in, const struct ss
 
 static inline bool sources(struct vcpu *c, const struct insn *in, union vec *a, union vec *b)
 {
-    return operand_read_vec(c, in, 1, a) && operand_read_vec(c, in, 2, b);
+    return sse_read(c, in, 1, a) && sse_read(c, in, 2, b);
 }
 
 ALWAYS_INLINE bool packed2(struct vcpu *c, const struct insn *in, bool dbl, op2_fn *op)
@@ -36,7 +36,7 @@ ALWAYS_INLINE bool packed2(struct vcpu *c, const struct insn *in, bool dbl, op2_
 ALWAYS_INLINE bool packed1(struct vcpu *c, const struct insn *in, bool dbl, op1_fn *op)
 {
     union vec a, r = { { 0 } };
-    if (!operand_read_vec(c, in, 1, &a))
+    if (!sse_read(c, in, 1, &a))
         return false;
     struct sse s = sse_begin(c);
     for (unsigned i = 0; i < sse_lanes(in, dbl); i++)
@@ -44,24 +44,33 @@ ALWAYS_INLINE bool packed1(struct vcpu *c, const struct insn *in, bool dbl, op1_
     return finish(c, in, &s, &r);
 }
 
+/* The result of a scalar form, if MXCSR lets it pass. */
+ALWAYS_INLINE bool finish_scalar(struct vcpu *c, const struct insn *in, const struct sse *s, bool dbl, u64 bits)
+{
+    if (!sse_finish(c, s))
+        return false;
+    sse_write_scalar(c, in, dbl, bits);
+    return true;
+}
+
 ALWAYS_INLINE bool scalar2(struct vcpu *c, const struct insn *in, bool dbl, op2_fn *op)
 {
-    union vec a, b;
-    if (!sources(c, in, &a, &b))
+    u64 a = sse_get(&c->vec[in->op[1].reg], dbl, 0), b;
+    if (!sse_read_scalar(c, in, 2, dbl, &b))
         return false;
     struct sse s = sse_begin(c);
-    sse_put(&a, dbl, 0, op(&s, dbl, sse_get(&a, dbl, 0), sse_get(&b, dbl, 0)));
-    return finish(c, in, &s, &a);
+    a = op(&s, dbl, a, b);
+    return finish_scalar(c, in, &s, dbl, a);
 }
 
 ALWAYS_INLINE bool scalar1(struct vcpu *c, const struct insn *in, bool dbl, op1_fn *op)
 {
-    union vec a, b;
-    if (!sources(c, in, &a, &b))
+    u64 b;
+    if (!sse_read_scalar(c, in, 2, dbl, &b))
         return false;
     struct sse s = sse_begin(c);
-    sse_put(&a, dbl, 0, op(&s, dbl, sse_get(&b, dbl, 0)));
-    return finish(c, in, &s, &a);
+    b = op(&s, dbl, b);
+    return finish_scalar(c, in, &s, dbl, b);
 }
 
 #define ARITHMETIC2(F) F(add) F(sub) F(mul) F(div) F(min) F(max)
@@ -179,11 +188,11 @@ bool in_cmpsd(struct vcpu *c, const struct insn *in) { return compare(c, in, tru
 
 ALWAYS_INLINE bool compare_flags(struct vcpu *c, const struct insn *in, bool dbl, bool signaling)
 {
-    union vec a, b;
-    if (!operand_read_vec(c, in, 0, &a) || !operand_read_vec(c, in, 1, &b))
+    u64 b;
+    if (!sse_read_scalar(c, in, 1, dbl, &b))
         return false;
     struct sse s = sse_begin(c);
-    enum sse_order o = sse_compare(&s, dbl, sse_get(&a, dbl, 0), sse_get(&b, dbl, 0), signaling);
+    enum sse_order o = sse_compare(&s, dbl, sse_get(&c->vec[in->op[0].reg], dbl, 0), b, signaling);
     if (!sse_finish(c, &s))
         return false;
     rflags_put(c, EFL_STATUS, (o & (SSE_EQ | SSE_UN) ? EFL_ZF : 0) | (o & SSE_UN ? EFL_PF : 0) |
@@ -213,7 +222,7 @@ ALWAYS_INLINE u64 round_lane(struct sse *s, bool dbl, u64 v, u8 imm)
 ALWAYS_INLINE bool round_packed(struct vcpu *c, const struct insn *in, bool dbl)
 {
     union vec a, r = { { 0 } };
-    if (!operand_read_vec(c, in, 1, &a))
+    if (!sse_read(c, in, 1, &a))
         return false;
     struct sse s = sse_begin(c);
     for (unsigned i = 0; i < sse_lanes(in, dbl); i++)
@@ -223,12 +232,12 @@ ALWAYS_INLINE bool round_packed(struct vcpu *c, const struct insn *in, bool dbl)
 
 ALWAYS_INLINE bool round_scalar(struct vcpu *c, const struct insn *in, bool dbl)
 {
-    union vec a, b;
-    if (!sources(c, in, &a, &b))
+    u64 b;
+    if (!sse_read_scalar(c, in, 2, dbl, &b))
         return false;
     struct sse s = sse_begin(c);
-    sse_put(&a, dbl, 0, round_lane(&s, dbl, sse_get(&b, dbl, 0), (u8)in->imm));
-    return finish(c, in, &s, &a);
+    b = round_lane(&s, dbl, b, (u8)in->imm);
+    return finish_scalar(c, in, &s, dbl, b);
 }
 
 bool in_roundps(struct vcpu *c, const struct insn *in) { return round_packed(c, in, false); }

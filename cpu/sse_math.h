@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "cpu/fpu.h"
+#include "cpu/operand.h"
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
@@ -208,6 +209,38 @@ ALWAYS_INLINE void sse_put(union vec *v, bool dbl, unsigned i, u64 bits)
     else
         v->d[i] = (u32)bits;
 }
+
+/* --- operands: as operand_read_vec and operand_write_vec, but registers are taken whole and in line --- */
+ALWAYS_INLINE bool sse_read(struct vcpu *c, const struct insn *in, unsigned i, union vec *v)
+{
+    if (in->op[i].kind != OP_VEC)
+        return operand_read_vec(c, in, i, v);
+    *v = c->vec[in->op[i].reg];
+    return true;
+}
+
+/* The lowest lane of operand i. */
+ALWAYS_INLINE bool sse_read_scalar(struct vcpu *c, const struct insn *in, unsigned i, bool dbl, u64 *bits)
+{
+    if (in->op[i].kind != OP_VEC)
+        return operand_read(c, in, i, bits);
+    *bits = sse_get(&c->vec[in->op[i].reg], dbl, 0);
+    return true;
+}
+
+/* Register operand 0 := bits in its lowest lane, the rest of 128 bits from operand 1. */
+ALWAYS_INLINE void sse_write_scalar(struct vcpu *c, const struct insn *in, bool dbl, u64 bits)
+{
+    union vec *to = &c->vec[in->op[0].reg];
+    if (in->op[1].reg != in->op[0].reg) {
+        to->q[0] = c->vec[in->op[1].reg].q[0];
+        to->q[1] = c->vec[in->op[1].reg].q[1];
+    }
+    sse_put(to, dbl, 0, bits);
+    if (in->vex)
+        to->q[2] = to->q[3] = 0;
+}
+
 ALWAYS_INLINE unsigned sse_lanes(const struct insn *in, bool dbl) { return in->vl / (dbl ? 8u : 4u); }
 
 #endif

@@ -154,7 +154,9 @@ static struct f80 round_scaled(struct x87_calc *k, struct scaled s)
         sig |= 1;
     }
     struct f80 r = x87_round(k, quad_sign(s.value), exp, (u64)(sig >> 64), (u64)sig);
-    k->flags |= FP_PE;          /* these instructions report it for exact results as well */
+    k->flags |= FP_PE;          /* these instructions take exact results for inexact ones */
+    if (f80_is_denormal(r))
+        k->flags |= FP_UE;
     return r;
 }
 
