@@ -24,6 +24,10 @@ static const char *const skipped[] = { "fldenv", "frstor", "fnstenv", "fnsave" }
 /* Results within one unit in the last place, C1 accordingly. */
 static const char *const approximate[] = { "fsin", "fcos", "fsincos", "fptan", "fpatan", "f2xm1", "fyl2x", "fyl2xp1" };
 
+static const char *const control[] = {
+    "fldcw", "fnstcw", "fnstsw", "fnclex", "fninit", "fneni", "fndisi", "fnsetpm",
+};
+
 static bool listed(const char *const *list, unsigned n, const char *name)
 {
     for (unsigned i = 0; i < n; i++) {
@@ -110,9 +114,23 @@ static bool close_enough(struct f80 a, struct f80 b)
     return a.se >> 15 == b.se >> 15 && (x > y ? x - y : y - x) <= 1;
 }
 
-static u64 ulps_off, ulps_total;
+static u64 ulps_off, ulps_total, pointers_compared;
 
-static void compare(const struct vcpu *c, const struct guest *g, const char *name)
+/* FOP, FIP, FDP, where both CPUs keep them: while an unmasked exception is pending. Control instructions leave them. */
+static void compare_pointers(const struct vcpu *c, bool memory)
+{
+    u64 fip, fdp, our_fip = c->x87.fip + (u64)(uintptr_t)fpn_code;
+    u64 our_fdp = c->x87.fdp - GUEST_DATA + (u64)(uintptr_t)fpn_mem;
+    pointers_compared++;
+    memcpy(&fip, fpn.fx + 8, 8);
+    memcpy(&fdp, fpn.fx + 16, 8);
+    fpn_differ("fop", fpn.fx + 6, &c->x87.fop, 2);
+    fpn_differ("fip", &fip, &our_fip, 8);
+    if (memory)
+        fpn_differ("fdp", &fdp, &our_fdp, 8);
+}
+
+static void compare(const struct vcpu *c, const struct guest *g, const char *name, bool memory)
 {
     const unsigned top = c->x87.sw >> 11 & 7;
     const bool loose = listed(approximate, ARRAY_LEN(approximate), name);
@@ -135,6 +153,8 @@ static void compare(const struct vcpu *c, const struct guest *g, const char *nam
     }
     ulps_off += loose && off;
     ulps_total += loose;
+    if (host_sw & 0x80 && !listed(control, ARRAY_LEN(control), name))
+        compare_pointers(c, memory);
     if (strstr(name, "comi"))       /* FCOMI clears C1 (SDM 2A); AMD's CPUs leave it alone */
         host_sw &= (u16)~0x200;
     if (loose)
@@ -176,6 +196,7 @@ static unsigned run_form(struct guest *g, const u8 bytes[2], u64 *cases)
         shape_operands(c, name);
         random_operand(g, &in, name[1] == 'i');
         c->rdi = GUEST_DATA;
+        c->rip = in.len;        /* so that FIP is 0 */
         fpn_load(c, g);
         struct x87 before = c->x87;
         u8 mem[16];
@@ -184,7 +205,7 @@ static unsigned run_form(struct guest *g, const u8 bytes[2], u64 *cases)
         fpn_reported = 0;
         if (!in.run(c, &in))
             FPN_REPORT("\n  faulted: %u", c->exc.vector);
-        compare(c, g, name);
+        compare(c, g, name, in.modrm_mem);
         (*cases)++;
         if (fpn_reported && bad++ < 3)
             print_case(&in, bytes, &before, mem);
@@ -210,6 +231,7 @@ START_TEST(native_all)
     }
     printf("x87 native: %u encodings, %llu cases, transcendental results unlike the host's last bit: %llu of %llu\n",
            forms, (unsigned long long)cases, (unsigned long long)ulps_off, (unsigned long long)ulps_total);
+    printf("x87 native: pointers compared in %llu cases\n", (unsigned long long)pointers_compared);
     guest_free(g);
     ck_assert_uint_eq(bad, 0);
 }
