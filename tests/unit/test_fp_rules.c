@@ -26,7 +26,14 @@ static u32 f32_bits(float f)
 }
 
 /* mxcsr before, CR4.OSXMMEXCPT, divisor; vector or -1, mxcsr after */
-static const struct { u32 mxcsr; bool osxmmexcpt; float divisor; int vector; u32 after; const char *why; } sse_rows[] = {
+static const struct {
+    u32 mxcsr;
+    bool osxmmexcpt;
+    float divisor;
+    int vector;
+    u32 after;
+    const char *why;
+} sse_rows[] = {
     { 0x1f80, true,  0, -1,     0x1f84, "masked zero divide: the flag" },
     { 0x1d80, true,  0, EXC_XM, 0x1d84, "unmasked: #XM, the flag is set all the same" },
     { 0x1d80, false, 0, EXC_UD, 0x1d84, "unmasked without CR4.OSXMMEXCPT: #UD" },
