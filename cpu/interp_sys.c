@@ -515,7 +515,6 @@ bool in_swapgs(struct vcpu *c, const struct insn *in)
     u64 base = c->seg[SEG_GS].base;
     c->seg[SEG_GS].base = c->kernel_gs_base;
     c->kernel_gs_base = base;
-    segment_refresh(c);
     return true;
 }
 
@@ -536,7 +535,6 @@ static bool write_base(struct vcpu *c, const struct insn *in, enum sreg s)
     if (!is_canonical(v))
         return gp0(c);
     c->seg[s].base = v;
-    segment_refresh(c);
     return true;
 }
 

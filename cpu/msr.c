@@ -219,7 +219,6 @@ static bool write_segment_base(struct vcpu *c, const struct msr *m, u32 index, u
     if (!is_canonical(value))
         return gp0(c);
     c->seg[index == 0xc0000100 ? SEG_FS : SEG_GS].base = value;
-    segment_refresh(c);
     return true;
 }
 

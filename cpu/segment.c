@@ -89,7 +89,7 @@ static void refresh_flat(struct vcpu *c)
         struct segment *s = &c->seg[i];
         bool flat;
         if (in_64bit_mode(c))
-            flat = (i != SEG_FS && i != SEG_GS) || s->base == 0;
+            flat = i != SEG_FS && i != SEG_GS;      /* mem_host adds their bases, which change without a refresh */
         else
             flat = !s->unusable && s->base == 0 && s->limit == 0xffffffff &&
                 (s->attr & SEG_CODE || !(s->attr & SEG_E));

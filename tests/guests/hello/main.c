@@ -341,6 +341,7 @@ static void cmd_test(void)
             crc = crc >> 1 ^ (crc & 1 ? 0xedb88320u : 0);
     }
     double pi = 0;
+    __asm__ volatile("fninit");     /* the BIOS leaves the FPU as it was at power-on */
     for (int i = 0; i < 10000; i++)
         pi += (i & 1 ? -4.0 : 4.0) / (2 * i + 1);
     u32 micro = (u32)(pi * 1000000);
