@@ -1,8 +1,8 @@
 /* bus.c - the I/O port space, memory-mapped device ranges, the list of devices.
  *
  * The 65536 ports are a table of indices into a list of mappings (0: nothing there), kept up to date when ranges come
- * and go, so that an access is two loads. Mappings may overlap: the one made last is seen and the earlier one comes back
- * when it goes (PCI BARs that the guest moves across each other).
+ * and go, so that an access is two loads. Mappings may overlap: the one made last is seen and the earlier one comes
+ * back when it goes (PCI BARs that the guest moves across each other).
  *
  * An access that lies in one mapping reaches the device whole; one that straddles mappings, or goes to a device that
  * knows only bytes, is split into bytes, low address first, as the ISA bus's byte swapper does.

@@ -17,5 +17,6 @@ static void debugcon_write(struct device *d, unsigned region, u32 reg, unsigned 
 }
 
 const struct device_class debugcon_class = {
-    .name = "isa-debugcon", .size = sizeof(struct debugcon), .read = debugcon_read, .write = debugcon_write, .byte_wide = true,
+    .name = "isa-debugcon", .size = sizeof(struct debugcon), .read = debugcon_read, .write = debugcon_write,
+        .byte_wide = true,
 };

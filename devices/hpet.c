@@ -1,8 +1,8 @@
 /* hpet.c - IA-PC HPET, specification 1.0a.
  *
- * The main counter is guest time in 10 ns units while it runs. A comparator's timer is armed for the moment when the counter
- * reaches it, modulo 2^64 or (32-bit mode) 2^32; a periodic one then moves on by its period, skipping those that a late host
- * has missed. Periods under 10 us are stretched to that. FSB (MSI) delivery is not offered.
+ * The main counter is guest time in 10 ns units while it runs. A comparator's timer is armed for the moment when the
+ * counter reaches it, modulo 2^64 or (32-bit mode) 2^32; a periodic one then moves on by its period, skipping those
+ * that a late host has missed. Periods under 10 us are stretched to that. FSB (MSI) delivery is not offered.
  *
  * A timer's interrupt: I/O APIC pin of its route field (pins 16-23 are free on this board), or with legacy
  * replacement IRQ 0 for timer 0 and IRQ 8 for timer 1. Edge mode drives a low-to-high transition and stays high.
@@ -33,7 +33,7 @@ static u64 width_mask(const struct hpet_timer *t)
     return t->config & T_32BIT ? 0xffffffff : ~0ull;
 }
 
-/* -------------------------------------------------------------------------------------------------- interrupts ----- */
+/* ---------------------------------------------------------------------------------------------- interrupts ----- */
 
 static struct irq line_of(const struct hpet *h, const struct hpet_timer *t)
 {
@@ -172,7 +172,8 @@ static u64 register_read(struct hpet *h, u64 reg)
 {
     switch (reg) {
     case REG_CAPABILITIES:
-        return PERIOD_FS << 32 | VENDOR << 16 | 1u << 15 /* legacy */ | 1u << 13 /* 64 bits */ | (HPET_TIMERS - 1) << 8 | 1;
+        return PERIOD_FS << 32 | VENDOR << 16 | 1u << 15 /* legacy */ | 1u << 13 /* 64 bits */ |
+               (HPET_TIMERS - 1) << 8 | 1;
     case REG_CONFIG: return h->config;
     case REG_STATUS: return h->status;
     case REG_COUNTER: return counter(h);

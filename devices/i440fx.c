@@ -3,9 +3,10 @@
  * Configuration mechanism #1 at CF8/CFC and the reset control register at CF9 (which is the PIIX3's on the board, but
  * shares the bridge's ports); data sheet 290549, 3.2: PAM registers 59h-5fh, SMRAM 72h.
  *
- * PAM: each segment between c0000 and fffff reads from and writes to DRAM or PCI, chosen separately. Behind PCI there is the
- * BIOS ROM at e0000-fffff and nothing below. Of the four combinations DRAM/DRAM is a RAM region, DRAM/PCI a ROM region over
- * DRAM, PCI/PCI no region (the ROM's own shows), PCI/DRAM (shadowing in place) goes through two functions.
+ * PAM: each segment between c0000 and fffff reads from and writes to DRAM or PCI, chosen separately. Behind PCI there
+ * is the BIOS ROM at e0000-fffff and nothing below. Of the four combinations DRAM/DRAM is a RAM region, DRAM/PCI a
+ * ROM region over DRAM, PCI/PCI no region (the ROM's own shows), PCI/DRAM (shadowing in place) goes through two
+ * functions.
  *
  * SMRAM: only D_OPEN matters, which shows the DRAM under the VGA window: the CPU has no system management mode.
  */

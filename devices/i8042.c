@@ -1,9 +1,10 @@
 /* i8042.c - keyboard controller of the PC/AT and PS/2.
  *
- * IBM PS/2 Technical Reference, "Keyboard and Auxiliary Device Controller". One output buffer: the controller's own answers
- * go first, then the keyboard's bytes, then the mouse's, each only while its interface is enabled. After a byte of a device has
- * been read the next one follows 250 us later (a real one takes about a millisecond on the wire), since interrupt handlers of
- * DOS programs read port 60 twice. The input buffer is never full: commands act at once.
+ * IBM PS/2 Technical Reference, "Keyboard and Auxiliary Device Controller". One output buffer: the controller's own
+ * answers go first, then the keyboard's bytes, then the mouse's, each only while its interface is enabled. After a
+ * byte of a device has been read the next one follows 250 us later (a real one takes about a millisecond on the
+ * wire), since interrupt handlers of DOS programs read port 60 twice. The input buffer is never full: commands act at
+ * once.
  */
 #include "devices/i8042.h"
 
@@ -12,11 +13,14 @@
 #include "devices/ps2_translate.h"
 
 enum { STATUS_OBF = 0x01, STATUS_SYSTEM = 0x04, STATUS_COMMAND = 0x08, STATUS_UNLOCKED = 0x10, STATUS_AUX = 0x20 };
-enum { CB_IRQ1 = 0x01, CB_IRQ12 = 0x02, CB_SYSTEM = 0x04, CB_KEYBOARD_OFF = 0x10, CB_AUX_OFF = 0x20, CB_TRANSLATE = 0x40 };
-enum { OUT_RESET = 0x01, OUT_A20 = 0x02, OUT_OBF = 0x10, OUT_AUX_OBF = 0x20, OUT_IDLE = 0xc0 /* clock and data high */ };
+enum { CB_IRQ1 = 0x01, CB_IRQ12 = 0x02, CB_SYSTEM = 0x04, CB_KEYBOARD_OFF = 0x10, CB_AUX_OFF = 0x20,
+       CB_TRANSLATE = 0x40 };
+enum { OUT_RESET = 0x01, OUT_A20 = 0x02, OUT_OBF = 0x10, OUT_AUX_OBF = 0x20,
+       OUT_IDLE = 0xc0 /* clock and data high */ };
 enum { INPUT_PORT = 0xb0 /* keyboard not locked, colour display, no manufacturing jumper */ };
 enum { CMD_READ_RAM = 0x20, CMD_WRITE_RAM = 0x60, CMD_PASSWORD_TEST = 0xa4, CMD_AUX_OFF = 0xa7, CMD_AUX_ON = 0xa8,
-       CMD_AUX_TEST = 0xa9, CMD_SELF_TEST = 0xaa, CMD_KEYBOARD_TEST = 0xab, CMD_KEYBOARD_OFF = 0xad, CMD_KEYBOARD_ON = 0xae,
+       CMD_AUX_TEST = 0xa9, CMD_SELF_TEST = 0xaa, CMD_KEYBOARD_TEST = 0xab, CMD_KEYBOARD_OFF = 0xad,
+       CMD_KEYBOARD_ON = 0xae,
        CMD_READ_INPUT = 0xc0, CMD_READ_OUTPUT = 0xd0, CMD_WRITE_OUTPUT = 0xd1, CMD_WRITE_KEYBOARD_BUFFER = 0xd2,
        CMD_WRITE_AUX_BUFFER = 0xd3, CMD_WRITE_AUX = 0xd4, CMD_A20_OFF = 0xdd, CMD_A20_ON = 0xdf, CMD_TEST_INPUTS = 0xe0,
        CMD_PULSE = 0xf0 };
@@ -124,7 +128,7 @@ static u8 data_read(struct i8042 *k)
     return v;
 }
 
-/* ---------------------------------------------------------------------------------------------------- commands ----- */
+/* ------------------------------------------------------------------------------------------------ commands ----- */
 
 static u8 output_port(const struct i8042 *k)
 {
@@ -232,7 +236,7 @@ static void data_write(struct i8042 *k, u8 v)
     refill(k);
 }
 
-/* ------------------------------------------------------------------------------------------------------ device ----- */
+/* -------------------------------------------------------------------------------------------------- device ----- */
 
 static u32 kbc_read(struct device *d, unsigned region, u32 reg, unsigned bytes)
 {
@@ -278,7 +282,8 @@ static void kbc_print(struct device *d, void (*out)(const char *line, void *ctx)
 {
     struct i8042 *k = (struct i8042 *)d;
     char line[160];
-    snprintf(line, sizeof line, "status %02x command byte %02x data %02x; keyboard set %u %s leds %u queue %u; mouse id %u %s "
+    snprintf(line, sizeof line,
+             "status %02x command byte %02x data %02x; keyboard set %u %s leds %u queue %u; mouse id %u %s "
              "rate %u queue %u", k->status, k->ram[0], k->data, k->keyboard.set, k->keyboard.scanning ? "on" : "off",
              k->keyboard.leds, k->keyboard.queue.count, k->mouse.id, k->mouse.enabled ? "on" : "off", k->mouse.rate,
              k->mouse.queue.count);

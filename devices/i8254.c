@@ -8,9 +8,9 @@
  * timer, for the next of them; in modes 2 and 3 the low phase is collapsed into the edge.
  *
  * Ticks are not lost when the host is late. A tick that is due while the CPU has not taken the last one yet (the vCPU's
- * thread did not run) and periods that passed before the timer could fire are owed, up to one second's worth, and delivered
- * at twice the programmed rate at most. Reprogramming the counter forgives the debt. With the instruction clock nothing
- * is ever late (pc.c leaves `unserved` empty). Periods shorter than 10 us are delivered every 10 us.
+ * thread did not run) and periods that passed before the timer could fire are owed, up to one second's worth, and
+ * delivered at twice the programmed rate at most. Reprogramming the counter forgives the debt. With the instruction
+ * clock nothing is ever late (pc.c leaves `unserved` empty). Periods shorter than 10 us are delivered every 10 us.
  */
 #include "devices/i8254.h"
 

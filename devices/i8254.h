@@ -32,7 +32,8 @@ struct i8254_counter {
 struct i8254 {
     struct device dev;
     struct irq irq0;                        /* OUT 0 */
-    bool (*unserved)(void *ctx);            /* has the last tick not been taken by the CPU yet? NULL: ticks never wait */
+    /* has the last tick not been taken by the CPU yet? NULL: ticks never wait */
+    bool (*unserved)(void *ctx);
     void *unserved_ctx;
     /* private */
     struct i8254_counter counter[3];

@@ -1,11 +1,11 @@
 /* i8259.c - two 8259A programmable interrupt controllers in cascade, with the PIIX3's edge/level registers.
  *
  * Intel 8259A data sheet; PIIX3 data sheet 3.5 (ELCR). Priorities are computed, not stored: the input after `lowest` is
- * the highest. Edge-triggered inputs set IRR on a rising edge and lose it when the input falls before the acknowledge, which
- * is what makes the default vectors (input 7 of the chip that finds nothing) appear.
+ * the highest. Edge-triggered inputs set IRR on a rising edge and lose it when the input falls before the
+ * acknowledge, which is what makes the default vectors (input 7 of the chip that finds nothing) appear.
  *
- * Left out: 8080 mode (CALL instructions; ICW4.uPM = 0 vectors are formed as in 8086 mode) and buffered mode's SP/EN pin,
- * which has no effect on a PC.
+ * Left out: 8080 mode (CALL instructions; ICW4.uPM = 0 vectors are formed as in 8086 mode) and buffered mode's SP/EN
+ * pin, which has no effect on a PC.
  */
 #include "devices/i8259.h"
 
@@ -32,8 +32,8 @@ static unsigned rank(const struct i8259_chip *c, unsigned input)    /* 0 is serv
     return input == NONE ? 8 : (input - c->lowest - 1) & 7;
 }
 
-/* The input that the chip asks for now, NONE if none. Inputs in service hold back their own and lower priorities; in the special
- * mask mode only themselves; in the special fully nested mode a slave's input does not hold back itself. */
+/* The input that the chip asks for now, NONE if none. Inputs in service hold back their own and lower priorities; in
+ * the special mask mode only themselves; in the special fully nested mode a slave's input does not hold back itself. */
 static unsigned request(const struct i8259_chip *c)
 {
     u8 wanted = c->irr & ~c->imr;
@@ -255,9 +255,10 @@ static void pic_print(struct device *d, void (*out)(const char *line, void *ctx)
     char line[128];
     for (unsigned i = 0; i < 2; i++) {
         const struct i8259_chip *c = &p->chip[i];
-        snprintf(line, sizeof line, "pic%u: irr=%02x imr=%02x isr=%02x lines=%02x elcr=%02x vector=%02x lowest=%u%s%s", i,
-                 c->irr, c->imr, c->isr, c->lines, c->elcr, c->vector, c->lowest, c->special_mask ? " special-mask" : "",
-                 c->icw4 & ICW4_AEOI ? " auto-eoi" : "");
+        snprintf(line, sizeof line,
+                 "pic%u: irr=%02x imr=%02x isr=%02x lines=%02x elcr=%02x vector=%02x lowest=%u%s%s", i,
+                 c->irr, c->imr, c->isr, c->lines, c->elcr, c->vector, c->lowest,
+                 c->special_mask ? " special-mask" : "", c->icw4 & ICW4_AEOI ? " auto-eoi" : "");
         out(line, ctx);
     }
 }

@@ -1,6 +1,7 @@
 /* i8259.h - the pair of 8259A interrupt controllers of the PC/AT.
  *
- * pc.c fills intr and maps the regions. Lines 0-7 are the master's, 8-15 the slave's, whose INT is the master's input 2.
+ * pc.c fills intr and maps the regions. Lines 0-7 are the master's, 8-15 the slave's, whose INT is the master's input
+ * 2.
  */
 #ifndef SHADOW86_I8259_H
 #define SHADOW86_I8259_H

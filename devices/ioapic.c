@@ -1,9 +1,9 @@
 /* ioapic.c - I/O APIC: turns the levels of 24 pins into messages to the local APICs.
  *
  * 82093AA data sheet 290566, 3.0 (registers); version 20h, which adds the EOI register of later chips. Level-triggered
- * pins are sent once and again after the EOI message while the line is still high (remote IRR); an edge on a masked pin is
- * lost, as the data sheet says. Lines are active-high signals here whatever the polarity bit says: a board's inverters
- * are not modelled. Messages arrive at once, so delivery status always reads idle.
+ * pins are sent once and again after the EOI message while the line is still high (remote IRR); an edge on a masked
+ * pin is lost, as the data sheet says. Lines are active-high signals here whatever the polarity bit says: a board's
+ * inverters are not modelled. Messages arrive at once, so delivery status always reads idle.
  */
 #include "devices/ioapic.h"
 
@@ -121,7 +121,8 @@ static void ioapic_print(struct device *d, void (*out)(const char *line, void *c
         u64 r = a->redirection[i];
         snprintf(line, sizeof line, "pin %2u: vector %02x %-6s %s dest %02x %s%s%s%s", i, (u8)r, modes[r >> 8 & 7],
                  r & RTE_LOGICAL ? "logical" : "physical", (u8)(r >> 56), r & RTE_LEVEL ? "level" : "edge",
-                 r & RTE_MASKED ? " masked" : "", r & RTE_REMOTE_IRR ? " remote-irr" : "", a->lines >> i & 1 ? " high" : "");
+                 r & RTE_MASKED ? " masked" : "", r & RTE_REMOTE_IRR ? " remote-irr" : "",
+                 a->lines >> i & 1 ? " high" : "");
         out(line, ctx);
     }
 }

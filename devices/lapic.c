@@ -5,8 +5,8 @@
  * With the APIC switched off in IA32_APIC_BASE, LINT0 is the plain INTR pin.
  *
  * After power-on the boot processor's LINT0 already passes the 8259's requests on, as boards and BIOSes expect.
- * The timer counts at CPU_APIC_HZ over the divider; its value is computed from the time. A periodic timer that comes late
- * skips the periods that passed: there is one request bit anyway. Periods under 10 us are stretched to that.
+ * The timer counts at CPU_APIC_HZ over the divider; its value is computed from the time. A periodic timer that comes
+ * late skips the periods that passed: there is one request bit anyway. Periods under 10 us are stretched to that.
  */
 #include "devices/lapic.h"
 
@@ -14,9 +14,11 @@
 
 #include "cpu/cpu.h"
 
-enum { REG_ID = 0x02, REG_VERSION = 0x03, REG_TPR = 0x08, REG_APR = 0x09, REG_PPR = 0x0a, REG_EOI = 0x0b, REG_RRD = 0x0c,
+enum { REG_ID = 0x02, REG_VERSION = 0x03, REG_TPR = 0x08, REG_APR = 0x09, REG_PPR = 0x0a, REG_EOI = 0x0b,
+       REG_RRD = 0x0c,
        REG_LDR = 0x0d, REG_DFR = 0x0e, REG_SVR = 0x0f, REG_ISR = 0x10, REG_TMR = 0x18, REG_IRR = 0x20, REG_ESR = 0x28,
-       REG_ICR_LOW = 0x30, REG_ICR_HIGH = 0x31, REG_LVT = 0x32, REG_INITIAL = 0x38, REG_CURRENT = 0x39, REG_DIVIDE = 0x3e,
+       REG_ICR_LOW = 0x30, REG_ICR_HIGH = 0x31, REG_LVT = 0x32, REG_INITIAL = 0x38, REG_CURRENT = 0x39,
+       REG_DIVIDE = 0x3e,
        REG_SELF_IPI = 0x3f };
 enum { VERSION = 0x50014 /* integrated, six LVT entries */, MSR_TSC_DEADLINE = 0x6e0, MSR_X2APIC = 0x800 };
 enum { BASE_BSP = 1 << 8, BASE_X2APIC = 1 << 10, BASE_ENABLE = 1 << 11 };
@@ -530,10 +532,12 @@ static void lapic_print(struct device *d, void (*out)(const char *line, void *ct
     snprintf(line, sizeof line, "id %u base %llx tpr %02x ppr %02x svr %03x ldr %08x dfr %08x esr %02x", l->id,
              (unsigned long long)l->base, l->tpr, ppr(l), l->svr, l->ldr, l->dfr, l->esr);
     out(line, ctx);
-    snprintf(line, sizeof line, "lvt timer %05x thermal %05x perf %05x lint0 %05x lint1 %05x error %05x", l->lvt[0], l->lvt[1],
+    snprintf(line, sizeof line, "lvt timer %05x thermal %05x perf %05x lint0 %05x lint1 %05x error %05x", l->lvt[0],
+             l->lvt[1],
              l->lvt[2], l->lvt[3], l->lvt[4], l->lvt[5]);
     out(line, ctx);
-    snprintf(line, sizeof line, "highest irr %d isr %d; timer initial %u current %u divide by %llu", bit_highest(l->irr),
+    snprintf(line, sizeof line, "highest irr %d isr %d; timer initial %u current %u divide by %llu",
+             bit_highest(l->irr),
              bit_highest(l->isr), l->initial_count, current_count(l), (unsigned long long)divider(l));
     out(line, ctx);
 }

@@ -12,7 +12,8 @@
 
 enum lapic_delivery { LAPIC_FIXED, LAPIC_LOWEST, LAPIC_SMI, LAPIC_REMOTE_READ, LAPIC_NMI, LAPIC_INIT, LAPIC_SIPI,
                       LAPIC_EXTINT };
-enum { LAPIC_LVT_TIMER, LAPIC_LVT_THERMAL, LAPIC_LVT_PERF, LAPIC_LVT_LINT0, LAPIC_LVT_LINT1, LAPIC_LVT_ERROR, LAPIC_LVTS };
+enum { LAPIC_LVT_TIMER, LAPIC_LVT_THERMAL, LAPIC_LVT_PERF, LAPIC_LVT_LINT0, LAPIC_LVT_LINT1, LAPIC_LVT_ERROR,
+       LAPIC_LVTS };
 
 struct lapic_message { u32 dest; u8 vector; enum lapic_delivery mode; bool logical, level; };
 
@@ -58,7 +59,8 @@ void lapic_lint(struct lapic *l, unsigned pin, bool level);     /* LINT0: the 82
 /* The CPU takes an interrupt: a vector, LAPIC_ACK_EXTINT if the 8259 is to be asked, LAPIC_ACK_NONE. */
 enum { LAPIC_ACK_NONE = -1, LAPIC_ACK_EXTINT = -2 };
 int lapic_ack(struct lapic *l);
-u64 lapic_read_msr(struct lapic *l, u32 msr);           /* 800h-83fh, 6e0h (deadline before TSC_ADJUST), 808h as CR8 << 4 */
+/* 800h-83fh, 6e0h (deadline before TSC_ADJUST), 808h as CR8 << 4 */
+u64 lapic_read_msr(struct lapic *l, u32 msr);
 void lapic_write_msr(struct lapic *l, u32 msr, u64 value);
 
 #endif

@@ -1,11 +1,13 @@
 /* mc146818.c - Motorola MC146818A real-time clock as the PC/AT has it, with CMOS RAM.
  *
  * Data sheet "MC146818A", register and interrupt chapters. The clock is guest time plus an offset; the time registers
- * are computed when they are read. While register B's SET bit or a divider reset holds the clock, they live in data[]. Flags of
- * register C are brought up to date when somebody looks (`catch_up`); a timer runs only while one of the three interrupts
- * is enabled, so that an idle guest's clock costs nothing. Missed periodic interrupts are not repeated: the flag is one bit.
+ * are computed when they are read. While register B's SET bit or a divider reset holds the clock, they live in
+ * data[]. Flags of register C are brought up to date when somebody looks (`catch_up`); a timer runs only while one of
+ * the three interrupts is enabled, so that an idle guest's clock costs nothing. Missed periodic interrupts are not
+ * repeated: the flag is one bit.
  *
- * The century is byte 32h, counted on with the year. Daylight saving (DSE) and the square-wave pin are left out, as on the PC.
+ * The century is byte 32h, counted on with the year. Daylight saving (DSE) and the square-wave pin are left out, as
+ * on the PC.
  */
 #include "devices/mc146818.h"
 

@@ -1,11 +1,13 @@
-/* pc.c - the machine: its parts, their addresses, and the wires between them. An i440FX/PIIX3 board as QEMU's "pc" has it.
+/* pc.c - the machine: its parts, their addresses, and the wires between them. An i440FX/PIIX3 board as QEMU's "pc"
+ * has it.
  *
- * Interrupts: a line (GSI) 0-15 goes to the 8259 pair and to the I/O APIC, where line 0 arrives at pin 2 (pin 0 has the 8259s'
- * INT); 16-23 are I/O APIC pins that only the HPET uses. Several sources can pull one line; it is high while one of them does.
+ * Interrupts: a line (GSI) 0-15 goes to the 8259 pair and to the I/O APIC, where line 0 arrives at pin 2 (pin 0 has
+ * the 8259s' INT); 16-23 are I/O APIC pins that only the HPET uses. Several sources can pull one line; it is high
+ * while one of them does.
  *
- * Memory: RAM up to 3 GiB from 0 (with the hole a0000-fffff, which the host bridge fills as PAM and SMRAM say), the rest
- * from 4 GiB; the BIOS ends at 4 GiB and shows its last 128 KiB below 1 MiB, and one MiB below the top too, so that a CPU
- * that is reset while A20 is off finds its reset vector.
+ * Memory: RAM up to 3 GiB from 0 (with the hole a0000-fffff, which the host bridge fills as PAM and SMRAM say), the
+ * rest from 4 GiB; the BIOS ends at 4 GiB and shows its last 128 KiB below 1 MiB, and one MiB below the top too, so
+ * that a CPU that is reset while A20 is off finds its reset vector.
  */
 #include "devices/pc.h"
 
@@ -30,7 +32,8 @@
 /* Who can pull an interrupt line: bits of pc.gsi_sources. */
 enum pc_source { SOURCE_DEVICE = 1, SOURCE_SECOND = 2 /* COM3, COM4 share with COM1, COM2 */, SOURCE_PIRQ = 4,
                  SOURCE_HPET = 8, SOURCE_SCI = 16 };
-enum { IRQ_TIMER = 0, IRQ_KEYBOARD = 1, IRQ_COM2 = 3, IRQ_COM1 = 4, IRQ_FLOPPY = 6, IRQ_RTC = 8, IRQ_SCI = 9, IRQ_MOUSE = 12,
+enum { IRQ_TIMER = 0, IRQ_KEYBOARD = 1, IRQ_COM2 = 3, IRQ_COM1 = 4, IRQ_FLOPPY = 6, IRQ_RTC = 8, IRQ_SCI = 9,
+       IRQ_MOUSE = 12,
        IRQ_FPU = 13, IRQ_IDE0 = 14, IRQ_IDE1 = 15, PIN_8259 = 0, PIN_TIMER = 2 };
 enum { DEVFN_HOST = 0, DEVFN_PIIX3 = 1 << 3, DEVFN_IDE = 1 << 3 | 1, DEVFN_PM = 1 << 3 | 3, DEVFN_VGA = 2 << 3 };
 enum { PRIORITY_RAM, PRIORITY_ROM, PRIORITY_WINDOW };
@@ -134,8 +137,8 @@ static void map_memory(struct pc *p, const char *name, struct ram *ram, u64 offs
         return;
     assert(p->region_count < ARRAY_LEN(p->regions));
     struct region *r = &p->regions[p->region_count++];
-    *r = (struct region){ .name = name, .start = start, .size = size, .priority = priority, .kind = kind, .enabled = true,
-                          .ram = ram, .ram_offset = offset };
+    *r = (struct region){ .name = name, .start = start, .size = size, .priority = priority, .kind = kind,
+                          .enabled = true, .ram = ram, .ram_offset = offset };
     physmap_add(p->phys, r);
 }
 
@@ -401,8 +404,8 @@ static bool build_firmware(struct pc *p, char *err, size_t errlen)
 static bool build_parts(struct pc *p, char *err, size_t errlen)
 {
     static bool (*const steps[])(struct pc *p, char *err, size_t errlen) = {
-        build_apics, build_pic, build_bridges, build_timers, build_input, build_storage, build_vga, build_serial, build_debug,
-        build_firmware,
+        build_apics, build_pic, build_bridges, build_timers, build_input, build_storage, build_vga, build_serial,
+        build_debug, build_firmware,
     };
     for (unsigned i = 0; i < ARRAY_LEN(steps); i++)
         if (!steps[i](p, err, errlen))

@@ -1,13 +1,15 @@
 /* pc_cmos.c - what the BIOS finds in CMOS RAM: memory sizes, drives, boot order.
  *
- * Bytes 0Eh-33h as IBM's AT BIOS defined them; 34h-35h, 38h-39h, 3Dh, 5Bh-5Dh, 5Fh as Bochs and QEMU added them and SeaBIOS reads.
+ * Bytes 0Eh-33h as IBM's AT BIOS defined them; 34h-35h, 38h-39h, 3Dh, 5Bh-5Dh, 5Fh as Bochs and QEMU added them and
+ * SeaBIOS reads.
  */
 #include <string.h>
 
 #include "devices/pc_private.h"
 
 enum { CMOS_FLOPPY = 0x10, CMOS_DISK = 0x12, CMOS_EQUIPMENT = 0x14, CMOS_BASE_KB = 0x15, CMOS_EXT_KB = 0x17,
-       CMOS_DISK_TYPE = 0x19, CMOS_DISK_GEOMETRY = 0x1b, CMOS_EXT_KB_POST = 0x30, CMOS_ABOVE_16M = 0x34, CMOS_BOOT3 = 0x38,
+       CMOS_DISK_TYPE = 0x19, CMOS_DISK_GEOMETRY = 0x1b, CMOS_EXT_KB_POST = 0x30, CMOS_ABOVE_16M = 0x34,
+       CMOS_BOOT3 = 0x38,
        CMOS_TRANSLATION = 0x39, CMOS_BOOT12 = 0x3d, CMOS_ABOVE_4G = 0x5b, CMOS_CPUS = 0x5f };
 enum { EQUIPMENT_FLOPPY = 0x01, EQUIPMENT_FPU = 0x02, EQUIPMENT_MOUSE = 0x04 };
 enum { TYPE_USER = 47, GEOMETRY_BYTES = 9, NO_FLOPPY_SIGNATURE_CHECK = 0x01 };

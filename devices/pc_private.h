@@ -1,4 +1,5 @@
-/* pc_private.h - the machine's struct, shared by pc.c (parts and wires), pc_run.c (threads, time, power) and pc_cmos.c. */
+/* pc_private.h - the machine's struct, shared by pc.c (parts and wires), pc_run.c (threads, time, power) and
+ * pc_cmos.c. */
 #ifndef SHADOW86_PC_PRIVATE_H
 #define SHADOW86_PC_PRIVATE_H
 
@@ -27,7 +28,8 @@
 enum { PC_GSIS = 24 };
 
 struct pc {
-    struct pc_config cfg;           /* blocks and chardevs in it are cleared when a device or pc.c has taken them over */
+    /* blocks and chardevs in it are cleared when a device or pc.c has taken them over */
+    struct pc_config cfg;
     struct clock *clock;
     struct ram *ram, *bios, *vga_rom;
     u64 bios_size, ram_below_4g, ram_above_4g;

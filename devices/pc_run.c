@@ -1,15 +1,16 @@
 /* pc_run.c - the machine in motion: the vCPU's thread, what the CPU asks of the machine, pause, reset, power-off.
  *
  * One thread runs the vCPU. It leaves cpu_run when CPU_STOP is requested and then looks at the flags under run_mutex:
- * quit, pause, reset. So resets asked for by any device on any thread happen on the vCPU's thread between two instructions.
+ * quit, pause, reset. So resets asked for by any device on any thread happen on the vCPU's thread between two
+ * instructions.
  *
- * Two kinds of reset, as on the board: a hard one (CF9h with bit 1, the front end's button) resets every chip and the CPU;
- * a soft one (keyboard controller, port 92h, CF9h without bit 1, and the CPU's shutdown cycle) is INIT# of the CPU alone, which
- * is how 286 software returns to real mode: the BIOS looks at CMOS 0Fh. With no_reboot either ends the run, a soft one
- * only if that byte does not ask for anything else than a reboot.
+ * Two kinds of reset, as on the board: a hard one (CF9h with bit 1, the front end's button) resets every chip and the
+ * CPU; a soft one (keyboard controller, port 92h, CF9h without bit 1, and the CPU's shutdown cycle) is INIT# of the
+ * CPU alone, which is how 286 software returns to real mode: the BIOS looks at CMOS 0Fh. With no_reboot either ends
+ * the run, a soft one only if that byte does not ask for anything else than a reboot.
  *
- * Time: with the host clock, timers run on the main loop's thread (pc_run_timers). With the instruction clock they run here,
- * when the CPU's instruction count reaches the next deadline (CPU_TIMER), and HLT jumps to it.
+ * Time: with the host clock, timers run on the main loop's thread (pc_run_timers). With the instruction clock they
+ * run here, when the CPU's instruction count reaches the next deadline (CPU_TIMER), and HLT jumps to it.
  */
 #include <stdio.h>
 #include <string.h>
@@ -189,8 +190,8 @@ static void host_kick(void *ctx)
     pthread_mutex_unlock(&p->sleep_mutex);
 }
 
-/* `sleeping` is set before the requests are looked at, and requests are set before host_kick looks at it: one of the two sees
- * the other. */
+/* `sleeping` is set before the requests are looked at, and requests are set before host_kick looks at it: one of the
+ * two sees the other. */
 static void sleep_for_request(struct pc *p)
 {
     pthread_mutex_lock(&p->sleep_mutex);
@@ -285,7 +286,7 @@ u64 pc_run_timers(struct pc *p)
     return deadline > now ? deadline - now : 0;
 }
 
-/* ------------------------------------------------------------------------------------------- the vCPU's thread ----- */
+/* --------------------------------------------------------------------------------------- the vCPU's thread ----- */
 
 static void *vcpu_thread(void *arg)
 {

@@ -13,7 +13,8 @@
 #include <stdlib.h>
 
 enum { CMD_IO = 1, CMD_MEMORY = 2, CMD_MASTER = 4, CMD_INTX_DISABLE = 0x400, STATUS_INTERRUPT = 8 };
-enum { REG_VENDOR = 0x00, REG_DEVICE = 0x02, REG_COMMAND = 0x04, REG_STATUS = 0x06, REG_REVISION = 0x08, REG_CLASS = 0x09,
+enum { REG_VENDOR = 0x00, REG_DEVICE = 0x02, REG_COMMAND = 0x04, REG_STATUS = 0x06, REG_REVISION = 0x08,
+       REG_CLASS = 0x09,
        REG_HEADER_TYPE = 0x0e, REG_BAR0 = 0x10, REG_SUBVENDOR = 0x2c, REG_SUBSYSTEM = 0x2e, REG_ROM = 0x30,
        REG_INT_LINE = 0x3c, REG_INT_PIN = 0x3d };
 enum { BAR_COUNT = 6, BAR_ROM = 6, PIRQS = 4 };
@@ -388,7 +389,8 @@ void pci_print(struct pci_bus *b, void (*out)(const char *line, void *ctx), void
                  get16(p, REG_DEVICE), p->config[0x0b], p->config[0x0a], p->dev.class->name);
         out(line, ctx);
         if (p->config[REG_INT_PIN]) {
-            snprintf(line, sizeof line, "      pin %c, IRQ %u", 'A' + p->config[REG_INT_PIN] - 1, p->config[REG_INT_LINE]);
+            snprintf(line, sizeof line, "      pin %c, IRQ %u", 'A' + p->config[REG_INT_PIN] - 1,
+                     p->config[REG_INT_LINE]);
             out(line, ctx);
         }
         for (unsigned n = 0; n < BAR_COUNT; n++)

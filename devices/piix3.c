@@ -75,7 +75,8 @@ static void piix3_print(struct device *d, void (*out)(const char *line, void *ct
 {
     struct piix3 *p = (struct piix3 *)d;
     char line[80];
-    snprintf(line, sizeof line, "PIRQA-D to %02x %02x %02x %02x, levels %d%d%d%d", p->pci.config[0x60], p->pci.config[0x61],
+    snprintf(line, sizeof line, "PIRQA-D to %02x %02x %02x %02x, levels %d%d%d%d", p->pci.config[0x60],
+             p->pci.config[0x61],
              p->pci.config[0x62], p->pci.config[0x63], p->pirq[0], p->pirq[1], p->pirq[2], p->pirq[3]);
     out(line, ctx);
 }

@@ -1,10 +1,10 @@
 /* piix4_pm.c - Intel 82371AB (PIIX4), function 3: power management. 8086:7113.
  *
- * Data sheet 290562, chapters 7 (registers) and ACPI 1.0 chapter 4.7 (the meaning of PM1). Fixed events: timer carry, power
- * button, global release; the SCI is their enabled OR with the general-purpose events, which QEMU's firmware tables put at
- * afe0. There is no system management mode: writes to the SMI command port act at once on what the BIOS would do
- * (ACPI enable f1h, disable f0h), and DEVACTB.APMC_EN reads as set from the start so that the BIOS does not install
- * a handler that nobody would call.
+ * Data sheet 290562, chapters 7 (registers) and ACPI 1.0 chapter 4.7 (the meaning of PM1). Fixed events: timer carry,
+ * power button, global release; the SCI is their enabled OR with the general-purpose events, which QEMU's firmware
+ * tables put at afe0. There is no system management mode: writes to the SMI command port act at once on what the BIOS
+ * would do (ACPI enable f1h, disable f0h), and DEVACTB.APMC_EN reads as set from the start so that the BIOS does not
+ * install a handler that nobody would call.
  *
  * The SMBus has no devices: every transaction ends with "no acknowledge".
  */
@@ -280,7 +280,8 @@ static void pm_print(struct device *d, void (*out)(const char *line, void *ctx),
 {
     struct piix4_pm *p = (struct piix4_pm *)d;
     char line[128];
-    snprintf(line, sizeof line, "PM at %04x: status %04x enable %04x control %04x; GPE status %04x enable %04x", p->pm_base,
+    snprintf(line, sizeof line, "PM at %04x: status %04x enable %04x control %04x; GPE status %04x enable %04x",
+             p->pm_base,
              p->status, p->enable, p->control, p->gpe_status, p->gpe_enable);
     out(line, ctx);
 }

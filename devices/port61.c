@@ -1,7 +1,7 @@
 /* port61.c - system control port B of the PC/AT (PIIX3 data sheet, NMI status and control register).
  *
- * 0 gate of counter 2, 1 speaker data enable, 2 and 3 PERR# and IOCHK# off (read back, no such errors here), 4 toggles with
- * every refresh request (15.085 us apart), 5 output of counter 2, 6 IOCHK#, 7 SERR#.
+ * 0 gate of counter 2, 1 speaker data enable, 2 and 3 PERR# and IOCHK# off (read back, no such errors here), 4
+ * toggles with every refresh request (15.085 us apart), 5 output of counter 2, 6 IOCHK#, 7 SERR#.
  */
 #include "devices/port61.h"
 

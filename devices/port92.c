@@ -1,5 +1,5 @@
-/* port92.c - system control port A (PIIX3 data sheet, port 92h): bit 0 resets the CPU when it rises, bit 1 is the A20 gate.
- * The other bits keep what was written, as on PS/2 boards (activity lights, CMOS password lock). */
+/* port92.c - system control port A (PIIX3 data sheet, port 92h): bit 0 resets the CPU when it rises, bit 1 is the A20
+ * gate. The other bits keep what was written, as on PS/2 boards (activity lights, CMOS password lock). */
 #include "devices/port92.h"
 
 enum { FAST_RESET = 0x01, A20 = 0x02 };

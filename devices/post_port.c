@@ -1,5 +1,5 @@
-/* post_port.c - keeps the last byte written. Port 80h is the first of the DMA page registers on a PC (i8237.c); this one serves
- * boards' other delay port. */
+/* post_port.c - keeps the last byte written. Port 80h is the first of the DMA page registers on a PC (i8237.c); this
+ * one serves boards' other delay port. */
 #include "devices/post_port.h"
 
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* ps2.h - keyboard and mouse at the two PS/2 ports: what the 8042 talks to.
  *
- * A device answers and reports by putting bytes into its queue; `ready` tells the controller that there are some. Devices
- * know nothing of ports, interrupts and translation.
+ * A device answers and reports by putting bytes into its queue; `ready` tells the controller that there are some.
+ * Devices know nothing of ports, interrupts and translation.
  */
 #ifndef SHADOW86_PS2_H
 #define SHADOW86_PS2_H

@@ -1,18 +1,19 @@
 /* ps2_keyboard.c - a 101/102-key PS/2 keyboard.
  *
- * IBM Personal System/2 Hardware Interface Technical Reference, "Keyboards (101- and 102-key)". Keys arrive from the front
- * end as set-1 codes; set 2, which the keyboard speaks by default, follows from the 8042's translation table read
- * backwards (i8042.c's table and this one are the same fact, so it stands here once). Typematic repetition comes from the
- * host's keyboard as repeated presses.
+ * IBM Personal System/2 Hardware Interface Technical Reference, "Keyboards (101- and 102-key)". Keys arrive from the
+ * front end as set-1 codes; set 2, which the keyboard speaks by default, follows from the 8042's translation table read
+ * backwards (i8042.c's table and this one are the same fact, so it stands here once). Typematic repetition comes from
+ * the host's keyboard as repeated presses.
  *
- * The fake shifts that real keyboards put around the grey cursor keys when Num Lock or Shift is on are left out: they exist
- * for software of 83-key keyboards and no system needs them.
+ * The fake shifts that real keyboards put around the grey cursor keys when Num Lock or Shift is on are left out: they
+ * exist for software of 83-key keyboards and no system needs them.
  */
 #include <string.h>
 
 #include "devices/ps2_translate.h"
 
-enum { CMD_LEDS = 0xed, CMD_ECHO = 0xee, CMD_SET = 0xf0, CMD_ID = 0xf2, CMD_RATE = 0xf3, CMD_ENABLE = 0xf4, CMD_DISABLE = 0xf5,
+enum { CMD_LEDS = 0xed, CMD_ECHO = 0xee, CMD_SET = 0xf0, CMD_ID = 0xf2, CMD_RATE = 0xf3, CMD_ENABLE = 0xf4,
+       CMD_DISABLE = 0xf5,
        CMD_DEFAULTS = 0xf6, CMD_ALL_TYPEMATIC = 0xf7, CMD_ALL_BREAK = 0xf8, CMD_ALL_MAKE = 0xf9, CMD_ALL_BOTH = 0xfa,
        CMD_KEY_TYPEMATIC = 0xfb, CMD_KEY_BREAK = 0xfc, CMD_KEY_MAKE = 0xfd, CMD_RESEND = 0xfe, CMD_RESET = 0xff };
 enum { KEY_PAUSE = 0xe11d, KEY_BREAK = 0xe046, KEY_PRINT = 0xe037, KEY_SYSRQ = 0x54 };
@@ -47,13 +48,15 @@ static const struct { u8 set1, set3; } set3_extended[] = {
 /* Set 3 defaults: keys that also send break codes, keys that only make; all others repeat. */
 static const u8 default_break[] = { 0x11, 0x12, 0x14, 0x19, 0x59 };
 static const u8 default_make[] = {
-    0x07, 0x08, 0x0f, 0x17, 0x1f, 0x27, 0x2f, 0x37, 0x39, 0x3f, 0x47, 0x4f, 0x56, 0x57, 0x58, 0x5e, 0x5f, 0x62, 0x65, 0x67,
+    0x07, 0x08, 0x0f, 0x17, 0x1f, 0x27, 0x2f, 0x37, 0x39, 0x3f, 0x47, 0x4f, 0x56, 0x57, 0x58, 0x5e, 0x5f, 0x62, 0x65,
+        0x67,
     0x69, 0x6b, 0x6c, 0x6d, 0x6e, 0x6f, 0x70, 0x71, 0x72, 0x73, 0x74, 0x75, 0x76, 0x77, 0x79, 0x7a, 0x7d, 0x7e, 0x84,
 };
 
 static u8 set2_of(u8 set1)
 {
-    if (set1 == 0x41)           /* F7 and SysRq have codes beyond the table; what the table holds for them are no keys */
+    /* F7 and SysRq have codes beyond the table; what the table holds for them are no keys. */
+    if (set1 == 0x41)
         return 0x83;
     if (set1 == KEY_SYSRQ)
         return 0x84;
@@ -197,7 +200,8 @@ static bool parameter(struct ps2_keyboard *k, u8 v)
     if (command >= CMD_KEY_TYPEMATIC && command <= CMD_KEY_MAKE) {      /* a list of keys, ended by a command */
         if (v >= 0xed)
             return false;
-        k->key_type[v] = command == CMD_KEY_TYPEMATIC ? PS2_KEY_TYPEMATIC : command == CMD_KEY_BREAK ? PS2_KEY_BREAK : 0;
+        k->key_type[v] = command == CMD_KEY_TYPEMATIC ? PS2_KEY_TYPEMATIC : command == CMD_KEY_BREAK ? PS2_KEY_BREAK :
+            0;
         ps2_put(&k->queue, PS2_ACK);
         return true;
     }

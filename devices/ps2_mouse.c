@@ -1,11 +1,13 @@
 /* ps2_mouse.c - a PS/2 mouse with IntelliMouse extensions: wheel (ID 3) and five buttons (ID 4).
  *
- * IBM PS/2 mouse technical reference; Microsoft's IntelliMouse notes (the knock of three sample rates). Movements are summed
- * up until the controller has taken the last packet, so a slow guest gets fewer, larger steps rather than a queue.
+ * IBM PS/2 mouse technical reference; Microsoft's IntelliMouse notes (the knock of three sample rates). Movements are
+ * summed up until the controller has taken the last packet, so a slow guest gets fewer, larger steps rather than a
+ * queue.
  */
 #include "devices/ps2.h"
 
-enum { CMD_SCALE11 = 0xe6, CMD_SCALE21 = 0xe7, CMD_RESOLUTION = 0xe8, CMD_STATUS = 0xe9, CMD_STREAM = 0xea, CMD_READ = 0xeb,
+enum { CMD_SCALE11 = 0xe6, CMD_SCALE21 = 0xe7, CMD_RESOLUTION = 0xe8, CMD_STATUS = 0xe9, CMD_STREAM = 0xea,
+       CMD_READ = 0xeb,
        CMD_UNWRAP = 0xec, CMD_WRAP = 0xee, CMD_REMOTE = 0xf0, CMD_ID = 0xf2, CMD_RATE = 0xf3, CMD_ENABLE = 0xf4,
        CMD_DISABLE = 0xf5, CMD_DEFAULTS = 0xf6, CMD_RESEND = 0xfe, CMD_RESET = 0xff };
 enum { LEFT = 1, RIGHT = 2, MIDDLE = 4 };

@@ -1,9 +1,10 @@
 /* uart16550.c - National Semiconductor PC16550D.
  *
- * Data sheet, 8.0 (registers) and 8.6 (FIFO operation). Transmission takes no time: a byte written to THR goes to the host at
- * once and THRE stays set, the interrupt for it being raised again by every write. Received bytes come as fast as the
- * guest reads them, since the host end asks how many fit; the character time-out uses the programmed speed. In loopback
- * the modem outputs come back as inputs and bytes sent are received. Break from the host end is a zero byte with BI.
+ * Data sheet, 8.0 (registers) and 8.6 (FIFO operation). Transmission takes no time: a byte written to THR goes to the
+ * host at once and THRE stays set, the interrupt for it being raised again by every write. Received bytes come as
+ * fast as the guest reads them, since the host end asks how many fit; the character time-out uses the programmed
+ * speed. In loopback the modem outputs come back as inputs and bytes sent are received. Break from the host end is a
+ * zero byte with BI.
  */
 #include "devices/uart16550.h"
 
@@ -51,7 +52,7 @@ static void update(struct uart16550 *u)
     irq_set(u->irq, cause(u) != IIR_NONE && (u->mcr & MCR_OUT2) && !(u->mcr & MCR_LOOP));
 }
 
-/* --------------------------------------------------------------------------------------------------- receiving ----- */
+/* ----------------------------------------------------------------------------------------------- receiving ----- */
 
 static u64 character_ns(const struct uart16550 *u)
 {
@@ -62,7 +63,8 @@ static u64 character_ns(const struct uart16550 *u)
 static void timeout_start(struct uart16550 *u)
 {
     u->timeout = false;
-    timer_set(&u->timeout_timer, u->rx_count && fifo_on(u) ? clock_now(u->dev.clock) + 4 * character_ns(u) : TIMER_NEVER);
+    timer_set(&u->timeout_timer, u->rx_count && fifo_on(u) ? clock_now(u->dev.clock) + 4 * character_ns(u) :
+        TIMER_NEVER);
 }
 
 static void timeout_fire(void *ctx)
@@ -143,7 +145,8 @@ static void rx_clear(struct uart16550 *u)
     timeout_start(u);
 }
 
-/* ---------------------------------------------------------------------------------------------- modem and speed ----- */
+/* ---------------------------------------------------------------------------------------------- modem and speed
+ * ----- */
 
 static void thr_write(struct uart16550 *u, u8 v)
 {
@@ -163,7 +166,8 @@ static void modem_update(struct uart16550 *u)
         now = (u->mcr & MCR_RTS ? MSR_CTS : 0) | (u->mcr & MCR_DTR ? MSR_DSR : 0) | (u->mcr & MCR_OUT1 ? MSR_RI : 0) |
               (u->mcr & MCR_OUT2 ? MSR_DCD : 0);
     u8 changed = (old ^ now) >> 4;
-    u8 delta = (changed & (MSR_DCTS | MSR_DDSR | MSR_DDCD)) | ((old & ~now & MSR_RI) >> 4);     /* TERI: trailing edge */
+    /* TERI: trailing edge */
+    u8 delta = (changed & (MSR_DCTS | MSR_DDSR | MSR_DDCD)) | ((old & ~now & MSR_RI) >> 4);
     u->msr = now | (old & 15) | delta;
     update(u);
 }
@@ -206,7 +210,7 @@ static void ier_write(struct uart16550 *u, u8 v)
     update(u);
 }
 
-/* --------------------------------------------------------------------------------------------------- registers ----- */
+/* ----------------------------------------------------------------------------------------------- registers ----- */
 
 static u8 iir_read(struct uart16550 *u)
 {
@@ -299,7 +303,8 @@ static void uart_print(struct device *d, void (*out)(const char *line, void *ctx
     struct uart16550 *u = (struct uart16550 *)d;
     char line[128];
     snprintf(line, sizeof line, "%u baud ier %02x iir %02x fcr %02x lcr %02x mcr %02x lsr %02x msr %02x received %u",
-             u->divisor ? CLOCK_HZ / u->divisor : 0, u->ier, cause(u), u->fcr, u->lcr, u->mcr, u->lsr, u->msr, u->rx_count);
+             u->divisor ? CLOCK_HZ / u->divisor : 0, u->ier, cause(u), u->fcr, u->lcr, u->mcr, u->lsr, u->msr,
+             u->rx_count);
     out(line, ctx);
 }
 

@@ -185,7 +185,8 @@ START_TEST(ports_split_and_overlap)
     ck_assert_str_eq(trace, "w1.4.2=abcd ");
     ck_assert_uint_eq(bus_io_read(bus, 0x200, 4), 0xffffffff);
     ck_assert_uint_eq(bus_io_read(bus, 0x106, 4), 0xffff0000 | 0x8877);
-    ck_assert_uint_eq(bus_io_read(bus, 0xffff, 4) >> 8, 0xffffff);      /* past the end: wraps to ports that nobody has */
+    /* past the end: wraps to ports that nobody has */
+    ck_assert_uint_eq(bus_io_read(bus, 0xffff, 4) >> 8, 0xffffff);
 }
 END_TEST
 

@@ -146,7 +146,8 @@ START_TEST(keys_sets_2_and_3)
     ps2_keyboard_key(&kbc->keyboard, 0x2a, false);
     ck_assert_str_eq(bytes(), "1c 12 f0 12 ");
     data(0xfc); data(0x1c); data(0xf4);
-    ck_assert_str_eq(bytes(), "fa fa ");    /* the first is in the output buffer; enabling empties the queue behind it */
+    /* the first is in the output buffer; enabling empties the queue behind it */
+    ck_assert_str_eq(bytes(), "fa fa ");
     ps2_keyboard_key(&kbc->keyboard, 0x1e, false);
     ck_assert_str_eq(bytes(), "f0 1c ");
     data(0xf0); data(0x00);

@@ -34,7 +34,8 @@ static void pass(u64 ns)
 static void expect(const char *want)
 {
     char have[40];
-    snprintf(have, sizeof have, "%02x%02x-%02x-%02x %02x:%02x:%02x %x", in(0x32), in(9), in(8), in(7), in(4), in(2), in(0), in(6));
+    snprintf(have, sizeof have, "%02x%02x-%02x-%02x %02x:%02x:%02x %x", in(0x32), in(9), in(8), in(7), in(4), in(2),
+             in(0), in(6));
     ck_assert_str_eq(have, want);
 }
 
