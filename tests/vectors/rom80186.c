@@ -44,6 +44,7 @@ void run_rom80186(const char *folder, const char *name, struct tally *t)
     rig_write(r, ROM_AT, rom, rom_size);
     segment_set_real(r->cpu, SEG_CS, 0xf000);
     r->cpu->rip = 0xfff0;
+    r->cpu->rdx = 0;        /* later CPUs have their model number there */
     segment_refresh(r->cpu);
     bool halted = rig_run_to_halt(r, 10000000);
     u8 *got = malloc(want_size + 1);
