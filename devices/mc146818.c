@@ -20,7 +20,7 @@ enum { A_UIP = 0x80, A_RATE = 0x0f };
 enum { B_SET = 0x80, B_PIE = 0x40, B_AIE = 0x20, B_UIE = 0x10, B_SQWE = 0x08, B_BINARY = 0x04, B_24H = 0x02 };
 enum { C_IRQF = 0x80, C_PF = 0x40, C_AF = 0x20, C_UF = 0x10 };
 enum { D_VRT = 0x80, DIVIDER_RESET = 0x60 };
-#define SECOND ((s64)NS_PER_SEC)
+#define SECOND ((s128)NS_PER_SEC)
 #define UPDATE_NS 2228000       /* UIP: 244 us of warning and 1984 us of update */
 #define BASE_HZ 32768u
 
@@ -29,14 +29,14 @@ static bool held(const struct mc146818 *m)      /* the clock stands */
     return (m->data[REG_B] & B_SET) || (m->data[REG_A] & DIVIDER_RESET) == DIVIDER_RESET;
 }
 
-static s64 shown_ns(const struct mc146818 *m)
+static s128 shown_ns(const struct mc146818 *m)
 {
-    return (s64)clock_now(m->dev.clock) + m->offset_ns;
+    return (s128)clock_now(m->dev.clock) + m->offset_ns;
 }
 
-static s64 floor_div(s64 a, s64 b)
+static s64 floor_div(s128 a, s128 b)
 {
-    return a / b - (a % b < 0);
+    return (s64)(a / b - (a % b < 0));
 }
 
 /* ---------------------------------------------------------------------------- register encoding and calendar ----- */
@@ -144,7 +144,8 @@ static void catch_up(struct mc146818 *m)
         m->data[REG_C] |= C_PF;
     m->seen_ticks = ticks;
     if (!held(m)) {
-        s64 now = shown_ns(m), before = floor_div(m->seen_ns, SECOND), second = floor_div(now, SECOND);
+        s128 now = shown_ns(m);
+        s64 before = floor_div(m->seen_ns, SECOND), second = floor_div(now, SECOND);
         if (second > before) {
             s64 alarm = next_alarm(m, before);
             m->data[REG_C] |= C_UF;
@@ -158,7 +159,7 @@ static void catch_up(struct mc146818 *m)
 
 static u64 guest_ns(const struct mc146818 *m, s64 shown_second)
 {
-    s64 t = shown_second * SECOND - m->offset_ns;
+    s128 t = shown_second * SECOND - m->offset_ns;
     return t < 0 ? 0 : (u64)t;
 }
 
@@ -205,15 +206,15 @@ static void refresh(struct mc146818 *m)
 }
 
 /* The clock goes on from what the registers say; `phase` ns of the second have passed. */
-static void start_clock(struct mc146818 *m, s64 phase)
+static void start_clock(struct mc146818 *m, s128 phase)
 {
-    m->offset_ns = time_from_registers(m) * SECOND + phase - (s64)clock_now(m->dev.clock);
+    m->offset_ns = time_from_registers(m) * SECOND + phase - (s128)clock_now(m->dev.clock);
     m->seen_ns = shown_ns(m);
 }
 
-static s64 phase_ns(const struct mc146818 *m)
+static s128 phase_ns(const struct mc146818 *m)
 {
-    s64 now = shown_ns(m);
+    s128 now = shown_ns(m);
     return now - floor_div(now, SECOND) * SECOND;
 }
 

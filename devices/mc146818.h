@@ -19,9 +19,9 @@ struct mc146818 {
     u8 index[2];                /* as written to 70 and 72; bit 7 of the first masks NMI */
     u8 data[256];               /* CMOS; time registers are made on the fly unless SET or the divider holds them */
     /* private */
-    s64 offset_ns;              /* shown time = guest time + offset */
+    s128 offset_ns;             /* shown time = guest time + offset; the guest's years can be far away */
     unsigned weekday_offset;    /* the day of the week that the guest set against the calendar's */
-    s64 seen_ns;                /* flags in register C are complete up to this moment (shown time) */
+    s128 seen_ns;               /* flags in register C are complete up to this moment (shown time) */
     u64 seen_ticks;             /* the same in 32768 Hz ticks of guest time, for the periodic flag */
     struct timer timer;
 };
