@@ -63,6 +63,32 @@ bool cpu_translate(struct vcpu *c, gla a, gpa *pa);     /* false: not mapped */
 /* One instruction at linear address a, in the present mode; returns its length (1 where there is none). */
 unsigned cpu_disassemble(struct vcpu *c, gla a, char *buf, size_t size);
 gla cpu_pc(const struct vcpu *c);                       /* linear address of the next instruction */
+/* A register by name, in lower case: rax..r15, rip, eflags, cs.., fs_base, st0.., xmm0.., fctrl.. (gdb's names of the
+ * x87's environment), mxcsr, cr0.., efer, k_gs_base. Little-endian in buf; the number of bytes, 0: no such register.
+ * "pc" is cpu_pc's linear address, "rip" the offset in CS. */
+#define CPU_REGISTER_MAX 16
+unsigned cpu_register_get(const struct vcpu *c, const char *name, u8 buf[CPU_REGISTER_MAX]);
+/* False: no such register, or not to be changed from outside (selectors, control registers). */
+bool cpu_register_set(struct vcpu *c, const char *name, const u8 buf[CPU_REGISTER_MAX]);
+/* Linear memory, no permissions asked. How many bytes were transferred. */
+u64 cpu_memory_read(struct vcpu *c, gla a, void *buf, u64 bytes);
+u64 cpu_memory_write(struct vcpu *c, gla a, const void *buf, u64 bytes);
+unsigned cpu_code_size(const struct vcpu *c);           /* 2, 4, 8 */
+bool cpu_in_long_mode(const struct vcpu *c);            /* 64-bit or compatibility */
+bool cpu_in_protected_mode(const struct vcpu *c);       /* not virtual-8086 */
+bool cpu_knows_long_mode(const struct vcpu *c);         /* the model */
+
+/* What a debugger outside of the guest stops at. Kept beside the guest's state: no byte of memory and no debug register
+ * changes, the guest cannot see it. `stopped` is called on the vCPU's thread, in front of the instruction (EXEC) or behind
+ * it; it must see to it that CPU_STOP is requested. */
+enum cpu_stop { CPU_STOP_NONE, CPU_STOP_EXEC, CPU_STOP_WRITE, CPU_STOP_READ, CPU_STOP_ACCESS, CPU_STOP_STEP };
+struct cpu_stopped { enum cpu_stop why; gla at; };
+void cpu_debugger_attach(struct vcpu *c, void (*stopped)(void *ctx), void *ctx);
+void cpu_debugger_detach(struct vcpu *c);               /* forgets every stop */
+bool cpu_debugger_add(struct vcpu *c, enum cpu_stop kind, gla a, u64 bytes);        /* false: too many */
+bool cpu_debugger_remove(struct vcpu *c, enum cpu_stop kind, gla a, u64 bytes);     /* false: there is none */
+void cpu_debugger_step(struct vcpu *c);                 /* cpu_run stops after one instruction */
+struct cpu_stopped cpu_debugger_why(struct vcpu *c);    /* the last stop since the question was asked last */
 void cpu_list_models(void (*print)(const char *line, void *ctx), void *ctx);   /* -cpu help */
 
 #endif

@@ -38,6 +38,8 @@ void debug_raise(struct vcpu *c, u64 dr6)
 
 void debug_data(struct vcpu *c, gla a, unsigned bytes, bool write)
 {
+    if (c->watching)
+        debugger_data(c, a, bytes, write);
     u64 hit = matches(c, a, bytes, 1 << RW_ACCESS | (write ? 1 << RW_WRITE : 0));
     if (hit)
         debug_raise(c, hit);

@@ -10,6 +10,7 @@
  * Checks that depend on the state at run time (CPL, mode, availability of the floating-point unit) are done by functions
  * that interp_prepare puts in front of the instruction's own.
  */
+#include "cpu/cpu.h"
 #include "cpu/icache.h"
 #include "cpu/interp_forms.h"
 
@@ -20,6 +21,12 @@ static bool run_missing(struct vcpu *c, const struct insn *in) { return cpu_faul
 /* Does not note a fault: run_block tells it by its address. */
 bool interp_stale(struct vcpu *c, const struct insn *in) { return false; }
 
+/* CVTPI2PS and CVTPI2PD from memory leave the x87 alone. */
+static bool uses_mmx(const struct insn_row *row, const struct insn *in)
+{
+    return row->attr & ATTR_MMX && !(row->attr & ATTR_SSE && in->op[0].kind != OP_MMX && in->op[1].kind != OP_MMX);
+}
+
 static bool run_checked(struct vcpu *c, const struct insn *in)
 {
     const struct insn_row *row = &insn_rows[in->row];
@@ -29,7 +36,7 @@ static bool run_checked(struct vcpu *c, const struct insn *in)
         return cpu_fault_code(c, EXC_GP, 0);
     if (row->attr & ATTR_X87 && !fpu_check_x87(c, !(row->attr & ATTR_NOWAIT)))
         return false;
-    if (row->attr & ATTR_MMX && !fpu_check_mmx(c))
+    if (uses_mmx(row, in) && !fpu_check_mmx(c))
         return false;
     if (row->attr & ATTR_SSE && !fpu_check_sse(c, in))
         return false;
@@ -279,12 +286,34 @@ static void run_blocks(struct vcpu *c)
     }
 }
 
+/* With a debugger's stops: one block without any inside, or one instruction. */
+static void run_debugged(struct vcpu *c)
+{
+    struct window w;
+    struct block *b;
+    if (debugger_stops_here(c))
+        return;
+    if (cpu_stepping(c) || debugger_single_steps(c))
+        interp_step(c);
+    else if ((b = enter(c, &w))) {
+        u64 limit = in_64bit_mode(c) ? UINT64_MAX : c->seg[SEG_CS].limit;
+        if (c->rip + b->bytes - 1 > limit || c->icount + b->count >= c->icount_limit ||
+            debugger_stops_inside(c, cpu_pc(c) + 1, b->bytes - 1))
+            step_one(c);
+        else
+            run_block(c, b);
+    }
+    debugger_instruction_done(c);
+}
+
 void interp_run(struct vcpu *c)
 {
     for (;;) {
         if (unlikely(requests(c)) && !cpu_boundary(c))
             return;
-        if (unlikely(cpu_stepping(c)))
+        if (unlikely(c->debugged))
+            run_debugged(c);
+        else if (unlikely(cpu_stepping(c)))
             interp_step(c);
         else
             run_blocks(c);

@@ -104,7 +104,7 @@ static void refresh_flat(struct vcpu *c)
 static u8 access_checks(const struct vcpu *c)
 {
     bool align = c->cpl == 3 && (c->cr0 & CR0_AM) && (c->eflags & EFL_AC);
-    bool breakpoints = false;
+    bool breakpoints = c->watching;
     for (unsigned i = 0; i < 4; i++)
         breakpoints |= (c->dr[7] >> (2 * i) & 3) && (c->dr[7] >> (16 + 4 * i) & 1);    /* RW is 01 or 11 */
     return (u8)((align ? CHECK_ALIGN : 0) | (breakpoints ? CHECK_BREAK : 0));

@@ -132,6 +132,9 @@ struct vcpu {
     const struct cpu_host *host;    /* ports, interrupt acknowledge, time: see cpu.h */
     void *host_ctx;
     struct icache *icache;      /* decoded blocks: icache.c */
+    struct debugger *debugger;  /* an outside debugger's stops: debug.c */
+    bool debugged;              /* it has some: the interpreter asks it */
+    bool watching;              /* some are on data: CHECK_BREAK */
 };
 
 enum shadow { SHADOW_NONE, SHADOW_STI = 1, SHADOW_MOV_SS = 2 };
@@ -258,6 +261,15 @@ enum dr6 { DR6_BD = 1 << 13, DR6_BS = 1 << 14, DR6_BT = 1 << 15 };
 enum dr7 { DR7_GD = 1 << 13 };
 void debug_note(struct vcpu *c, u64 dr6);   /* a #DB is being raised: sets DR6 (and only that keeps old bits), clears DR7.GD */
 void debug_raise(struct vcpu *c, u64 dr6);  /* a trap (DR6 bits) for the boundary after this instruction */
+
+/* --- stops of a debugger outside: debug.c. While c->debugged, the interpreter asks before each instruction whether it
+ * is one to stop at (then it does nothing and looks at its requests), runs only blocks without one inside, and tells
+ * when an instruction or block is done. --- */
+bool debugger_stops_here(struct vcpu *c);
+bool debugger_stops_inside(const struct vcpu *c, gla a, u64 bytes);
+bool debugger_single_steps(const struct vcpu *c);
+void debugger_instruction_done(struct vcpu *c);
+void debugger_data(struct vcpu *c, gla a, unsigned bytes, bool write);
 
 /* --- hardware task switch: task.c, SDM 3A 7.3 --- */
 enum task_switch { TASK_JMP, TASK_CALL, TASK_IRET, TASK_INT };

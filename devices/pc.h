@@ -52,6 +52,7 @@ struct pc *pc_new(const struct pc_config *cfg, char *err, size_t errlen);
 void pc_free(struct pc *p);
 bool pc_start(struct pc *p, char *err, size_t errlen);      /* makes the vCPU thread and lets it run */
 void pc_pause(struct pc *p);                /* returns when the vCPU stands still; not from the vCPU's thread */
+void pc_pause_soon(struct pc *p);           /* any thread, the vCPU's too: does not wait for that */
 void pc_resume(struct pc *p);
 bool pc_is_paused(const struct pc *p);
 void pc_reset(struct pc *p);                /* the reset button */

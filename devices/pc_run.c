@@ -370,6 +370,17 @@ void pc_pause(struct pc *p)
         machine_unlock();
 }
 
+void pc_pause_soon(struct pc *p)
+{
+    pthread_mutex_lock(&p->run_mutex);
+    p->paused = true;
+    pthread_mutex_unlock(&p->run_mutex);
+    bool taken = pc_lock();
+    clock_pause(p->clock);
+    pc_unlock(taken);
+    cpu_request(p->cpu, CPU_STOP);
+}
+
 void pc_resume(struct pc *p)
 {
     bool taken = pc_lock();
