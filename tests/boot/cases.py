@@ -1,8 +1,10 @@
 """cases.py - the boot tests. Each row: args (options behind -display none -serial stdio), needs (files; the case is
 skipped without them), before (shell commands that make scratch files), steps (do_* functions of boot.py), seconds (ctest's
-time-out). {shared} {guests} {demo} {tmp} {build} stand for folders."""
+time-out), long (the case belongs to the group "long"). {shared} {guests} {demo} {tmp} {build} stand for folders."""
 
 LINUX = "console=ttyS0 autopoweroff"
+LONG = {"long": True, "seconds": 7200}       # group "long": not part of a plain ./run-tests
+PI = "3\\.14159265358979323846264338327950288419716939937510582097494459230781640628620(8|)"
 HELLO = [("serial", "built-in guest"), ("serial", r"CPU: \w+"), ("serial", r"Memory: (\d{6}) KiB"), ("serial", "ticking")]
 
 
@@ -23,6 +25,24 @@ def linux_medium(option, image):
         "steps": [("serial", "Linux version", 300), ("serial", "GUEST-READY", 300), ("serial", "GUEST-SELFTEST OK", 300),
                   ("send", "poweroff -f\n"), ("exit", 0, 60)],
         "seconds": 900,
+    }
+
+
+def bootos(program, *steps):
+    return {
+        "args": ["-fda", "{shared}/bootos.img", "-snapshot"],
+        "needs": ["{shared}/bootos.img"],
+        "steps": [("screen", r"(?m)^bootOS\n\$$"), ("type", program + "\n"), *steps],
+        "seconds": 120,
+    }
+
+
+def memtest86plus(kind, *steps):
+    return {
+        "args": ["-m", "64", "-cdrom", "{guests}/memtest86+" + kind + ".iso"],
+        "needs": ["{guests}/memtest86+" + kind + ".iso"],
+        "steps": [("screen", r"Memtest86\+ v6", 120), ("screen", r"(?s)64MB.*Pass: +0 +Errors: 0\b", 60), *steps],
+        "seconds": 600,
     }
 
 
@@ -72,47 +92,70 @@ CASES = {
     },
     # ---- boot sectors and DOS
     "bootos": {
-        "args": ["-fda", "{shared}/bootos.img", "-snapshot"],
+        "args": ["-fda", "{tmp}/bootos.img"],
         "needs": ["{shared}/bootos.img"],
-        "steps": [("screen", "(?s)bootOS.*\\$"), ("type", "dir\n"), ("screen", "(?s)fbird.*\\$"), ("type", "fbird\n"), ("sleep", 1),
-                  ("keys", "spc", "spc")],
+        "before": ["cp {shared}/bootos.img {tmp}/bootos.img && chmod u+w {tmp}/bootos.img"],
+        "steps": [("screen", r"(?m)^bootOS\n\$$"), ("type", "dir\n"), ("screen", r"(?s)fbird\n.*invaders\n.*bootle\n\$$"),
+                  ("type", "counter\n"), ("screen", r"\*06\n\$$"), ("type", "counter\n"),    # it counts in its own sector
+                  ("screen", r"\*07\n\$$"), ("type", "basic\n"), ("screen", ">$"), ("type", "10 print 67\n20 goto 10\nlist\n"),
+                  ("screen", "(?m)^10 print 67\n20 goto 10\n>$"), ("type", "run\n"), ("screen", "(?m)(^67\n){20}"),
+                  ("monitor", "system_reset"), ("screen", r"(?m)^bootOS\n\$$"), ("type", "counter\n"), ("screen", r"\*08\n\$$")],
     },
-    "bootos-mode13h": {
-        "args": ["-fda", "{shared}/bootos.img", "-snapshot"],
-        "needs": ["{shared}/bootos.img"],
-        "steps": [("screen", "(?s)bootOS.*\\$"), ("type", "invaders\n"), ("graphics", 320, 200, 3)],
-    },
+    # Its programs, each in a machine of its own: text mode, 40 columns, mode 13h, the timer's count, x87.
+    "bootos-fbird": bootos("fbird", ("screen", "(?s)F-BIRD.*▀{80}"), ("keys", "spc"), ("screen", "0000")),
+    "bootos-pi": bootos("pi", ("screen", "^3\\.1415926535.*\n[0-9]{80}\n[0-9]*582097494459230781|^" + PI)),
+    "bootos-chess": bootos("atomchess", ("screen", r"rnbqkbnr\npppppppp\n(\.{8}\n){4}PPPPPPPP\nRNBQKBNR"), ("type", "e2e4\n"),
+                           ("screen", r"(?s)RNBQKBNR.*PPPP\.PPP\nRNBQKBNR.*PPPP\.PPP\nRNBQKBNR")),
+    "bootos-rogue": bootos("rogue", ("screen", "(?s)╔═+╗.*║·*║?.*╬▒+╬.*☺")),
+    "bootos-sokoban": bootos("sokoban", ("screen", "∙  ▓♦▓▓▓▓  ▓\n *▓∙∙    ☺ ▓▓  ▓"), ("keys", "left", "left"), ("screen", "▓∙∙  ☺   ▓▓  ▓")),
+    "bootos-mine": bootos("mine", ("screen", "(?m)(^[0-8* ]{40}\n){24}")),
+    "bootos-mode13h": bootos("invaders", ("graphics", 320, 200, 40)),
+    "bootos-pillman": bootos("pillman", ("graphics", 320, 200, 4)),
+    "bootos-cubicdoom": bootos("cubicdoom", ("graphics", 320, 200, 10)),
+    "bootos-heart": bootos("heart", ("graphics", 320, 200, 2)),
     "freedos": {
-        "args": ["-fda", "{shared}/freedos-144.img", "-snapshot"],
+        "args": ["-fda", "{tmp}/dos.img", "-hda", "{tmp}/disk.img"],
         "needs": ["{shared}/freedos-144.img"],
-        "steps": [("screen", "A:\\\\>", 120), ("type", "ver\n"), ("screen", "(?i)freecom"), ("type", "dir\n"), ("screen", "bytes free")],
+        "before": ["cp {shared}/freedos-144.img {tmp}/dos.img && chmod u+w {tmp}/dos.img", "truncate -s 16M {tmp}/disk.img"],
+        "steps": [("screen", r"A:\\>$", 120), ("type", "ver\n"), ("screen", r"(?s)ver\nFreeCom version 0.8.*\nA:\\>$"),
+                  ("type", "dir\n"), ("screen", r"(?s)KERNEL +SYS +45,450.* 5 file\(s\) +112,371 bytes\n.* bytes free.*A:\\>$"),
+                  ("type", "copy kernel.sys k2.sys\n"), ("screen", r"(?s)(=>|->)? ?[aA]:\\k2\.sys.*\nA:\\>$"), ("type", "md sub\ncd sub\n"),
+                  ("screen", r"A:\\SUB>$"), ("type", "type ..\\config.sys\n"), ("screen", r"(?is)config\.sys\n.*=.*\nA:\\SUB>$"),
+                  ("monitor", "quit"), ("exit", 0),
+                  ("host", "mdir -b -i {tmp}/dos.img ::/SUB && mcopy -i {tmp}/dos.img ::/KERNEL.SYS {tmp}/k1 && "
+                           "mcopy -i {tmp}/dos.img ::/K2.SYS {tmp}/k2 && cmp {tmp}/k1 {tmp}/k2")],
     },
     "freedos-disk": {
         "args": ["-hda", "{guests}/dos.img", "-snapshot"],
         "needs": ["{guests}/dos.img"],
-        "steps": [("serial", "GUEST-READY", 120), ("screen", "C:\\\\>")],
+        "steps": [("serial", "GUEST-READY", 120), ("screen", r"C:\\>$")],
     },
     "mikeos": {
         "args": ["-fda", "{shared}/mikeos.flp", "-snapshot"],
         "needs": ["{shared}/mikeos.flp"],
         "steps": [("screen", "Welcome to MikeOS", 60), ("screen", "(?s)OK.*Cancel"), ("screen", "Version 4.6.1"), ("keys", "ret"),
-                  ("screen", "(?i)\\.BIN|\\.BAS", 60)],
+                  ("screen", r"(?s)KERNEL\.BIN\n.*FISHER\.BIN\n.*CALC\.BAS", 60)],
     },
     # ---- boot loaders and kernels that are not Linux
     "grub-floppy": {
         "args": ["-fda", "{guests}/grub-rescue-floppy.img", "-snapshot"],
         "needs": ["{guests}/grub-rescue-floppy.img"],
-        "steps": [("screen", "GNU GRUB|grub>", 180)],
+        "steps": [("screen", "GNU GRUB +version 2", 180), ("screen", "grub>$|automatically"), ],
     },
     "grub-cd": {
         "args": ["-cdrom", "{guests}/grub-rescue-cdrom.iso"],
         "needs": ["{guests}/grub-rescue-cdrom.iso"],
-        "steps": [("screen", "GNU GRUB|grub>", 120)],
+        "steps": [("screen", "GNU GRUB +version 2", 120), ("screen", "grub>$|automatically")],
+    },
+    "grub-disk": {              # GRUB in the master boot record and the gap behind it
+        "args": ["-hda", "{guests}/gnumach.img", "-snapshot"],
+        "needs": ["{guests}/gnumach.img"],
+        "steps": [("screen", "GNU GRUB +version 2", 120), ("keys", "c")],
     },
     "invaders": {
         "args": ["-hda", "{guests}/invaders.img", "-snapshot"],
         "needs": ["{guests}/invaders.img"],
-        "steps": [("screen", "(?i)invaders", 120)],
+        "steps": [("screen", r"(?s)-\*- .* _\n +/ \\", 120), ("keys", "p"), ("screen", "PAUSE")],
     },
     "gnumach": {
         "args": ["-m", "256", "-hda", "{guests}/gnumach.img", "-snapshot"],
@@ -125,6 +168,10 @@ CASES = {
         "steps": [("screen", "(?i)memtest86", 120), ("screen", "Test #?1|Test #2", 180)],
         "seconds": 400,
     },
+    "memtest86+ia32": memtest86plus("ia32", ("screen", r"(?s)Test #3.*Errors: 0\b", 300)),
+    "memtest86+x64": memtest86plus("x64", ("screen", r"(?s)Test #3.*Errors: 0\b", 300)),
+    "memtest86+ia32-pass": memtest86plus("ia32", ("screen", r"(?s)Pass: +1 +Errors: 0\b", 7000)) | LONG,
+    "memtest86+x64-pass": memtest86plus("x64", ("screen", r"(?s)Pass: +1 +Errors: 0\b", 7000)) | LONG,
     # ---- Linux
     "linux-demo": {
         "args": ["-m", "256", "-kernel", "{demo}/vmlinuz", "-initrd", "{demo}/initrd.gz", "-append", LINUX, "-no-reboot"],
@@ -146,18 +193,15 @@ CASES = {
         "seconds": 600,
     },
     "linux-ide-root": {
-        "args": ["-m", "256", "-kernel", "{guests}/vmlinuz-amd64", "-initrd", "{guests}/initrd-amd64-hw.gz", "-append",
-                 LINUX + " noselftest nodhcp guestcmd=\"mount -t ext4 /dev/sda /mnt && cd /mnt && tar xf t.tar && "
-                 "chroot /mnt /bin/busybox sh -c 'busybox find / -xdev -type f | busybox xargs busybox md5sum > /sums' && rm -r d/1 && "
-                 "cd / && umount /mnt && echo ROOT-OK\"", "-hda", "{tmp}/root.img"],
-        "needs": ["{guests}/vmlinuz-amd64", "{guests}/initrd-amd64-hw.gz"],
-        "before": ["cd {tmp} && mkdir -p r/bin d/1 d/2 && gzip -dc {guests}/initrd-amd64.gz | (cd r && cpio -id --quiet bin/busybox) && "
-                   "for i in 1 2; do for j in $(seq 200); do head -c $((j*100)) /dev/urandom > d/$i/$j; done; done && tar cf r/t.tar d && "
-                   "truncate -s 64M root.img && /sbin/mke2fs -q -t ext4 -d r root.img"],
-        "steps": [("serial", "GUEST-BLOCK sda", 600), ("serial", "ROOT-OK", 300), ("serial", "GUEST-CMD-EXIT 0"), ("exit", 0, 60),
-                  ("host", "/sbin/e2fsck -fn {tmp}/root.img"),
-                  ("host", "cd {tmp} && /sbin/debugfs -R 'dump /sums sums' root.img 2>/dev/null && sed -n 's# /d/2# d/2#p' sums > want && "
-                           "test $(wc -l < want) = 200 && md5sum -c --quiet want")],
-        "seconds": 900,
+        "args": ["-m", "256", "-kernel", "{guests}/vmlinuz-amd64", "-initrd", "{tmp}/initrd.gz", "-append",
+                 "console=ttyS0", "-hda", "{tmp}/root.img"],
+        "needs": ["{guests}/vmlinuz-amd64", "{guests}/.cache/root/k-amd64/lib/modules"],
+        "before": ["{here}/make-ide-root {guests} {tmp}"],
+        "steps": [("serial", "ROOT-IS ext4 rw", 300), ("serial", "ROOT-OK", 200), ("exit", 0, 60),
+                  ("host", "PATH=$PATH:/sbin:/usr/sbin; e2fsck -fn {tmp}/root.img"),
+                  ("host", "PATH=$PATH:/sbin:/usr/sbin; cd {tmp}/keep && debugfs -R 'dump /sums ../sums' ../root.img && test $(wc -l < ../sums) = 200 && "
+                           "md5sum -c --quiet ../sums && debugfs -R 'ls -p /new/5' ../root.img | grep -c '^/' | grep -qx 202 && "
+                           "debugfs -R 'stat /drop' ../root.img 2>&1 | grep -q 'not found'")],
+        "seconds": 600,
     },
 }
