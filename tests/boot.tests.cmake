@@ -1,4 +1,4 @@
-# Group "boot": every case of tests/boot/cases.py.
+# Group "boot": every case of tests/boot/cases.py; those marked "long" (minutes each) are group "long" instead.
 find_program(PYTHON3 python3)
 if(NOT PYTHON3)
     message(STATUS "python3 is missing: no boot tests")
@@ -11,8 +11,9 @@ elseif(TARGET shadow86)
         string(REPLACE " " ";" words ${line})
         list(GET words 0 name)
         list(GET words 1 seconds)
+        list(GET words 2 group)
         add_test(NAME boot.${name}
             COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/boot/boot.py --shadow86 $<TARGET_FILE:shadow86> ${name})
-        set_tests_properties(boot.${name} PROPERTIES LABELS boot TIMEOUT ${seconds} SKIP_RETURN_CODE 77)
+        set_tests_properties(boot.${name} PROPERTIES LABELS ${group} TIMEOUT ${seconds} SKIP_RETURN_CODE 77)
     endforeach()
 endif()

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """boot.py - boots a guest under shadow86 and looks at its serial line and screen.
 
-usage: boot.py --list                      names of all cases
+usage: boot.py --list                      all cases: name, time-out in seconds, group (boot or long)
        boot.py [options] CASE...           runs them; exit status 0 if all pass, 77 if all were skipped
 options: --shadow86 PATH   the program (default build/release/shadow86)
-         --verbose         shows the serial line while it comes in
+         --verbose         shows the serial line while it comes in, and the screen when it was as wanted
          --keep DIR        keeps serial.log and screen.png of each case there
 
 A case is a row of cases.py: the options, the files it needs, and steps that are done one after the other.
@@ -124,7 +124,8 @@ class Guest:
             time.sleep(0.15)
 
     def do_type(self, text):
-        names = {" ": "spc", "\n": "ret", ".": "dot", "/": "slash", "-": "minus", ":": "shift-semicolon", ",": "comma"}
+        names = {" ": "spc", "\n": "ret", ".": "dot", "/": "slash", "-": "minus", ",": "comma", "\\": "backslash",
+                 ":": "shift-semicolon", "(": "shift-9", ")": "shift-0"}
         self.do_keys(*(names.get(c, "shift-" + c.lower() if c.isupper() else c) for c in text))
 
     def do_send(self, text):
@@ -224,6 +225,8 @@ def run_case(name, case, options):
             for number, step in enumerate(case["steps"]):
                 words = [w.format(**where) if isinstance(w, str) and step[0] in ("host", "monitor") else w for w in step[1:]]
                 getattr(guest, "do_" + step[0])(*words)
+                if options.verbose and step[0] == "screen":
+                    print(f"--- screen, {time.monotonic() - start:.1f} s:\n" + guest.monitor("screentext"), file=sys.stderr)
             guest.close()
         except (Failed, OSError) as why:
             print(f"boot.{name}: FAILED at step {number + 1} {step}: {why}")
@@ -259,7 +262,8 @@ def main():
     parser.add_argument("cases", nargs="*")
     options = parser.parse_args()
     if options.list:
-        print("\n".join(f"{name} {case.get('seconds', 300)}" for name, case in cases.CASES.items()))
+        print("\n".join(f"{name} {case.get('seconds', 300)} {'long' if case.get('long') else 'boot'}"
+                        for name, case in cases.CASES.items()))
         return 0
     results = []
     for name in options.cases:

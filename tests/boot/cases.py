@@ -37,6 +37,11 @@ def bootos(program, *steps):
     }
 
 
+def grub_shell(devices):
+    """GRUB's menu to its command line, which lists the devices."""
+    return [("keys", "c"), ("screen", "grub> *$"), ("type", "ls\n"), ("screen", devices)]
+
+
 def memtest86plus(kind, *steps):
     return {
         "args": ["-m", "64", "-cdrom", "{guests}/memtest86+" + kind + ".iso"],
@@ -102,7 +107,7 @@ CASES = {
                   ("monitor", "system_reset"), ("screen", r"(?m)^bootOS\n\$$"), ("type", "counter\n"), ("screen", r"\*08\n\$$")],
     },
     # Its programs, each in a machine of its own: text mode, 40 columns, mode 13h, the timer's count, x87.
-    "bootos-fbird": bootos("fbird", ("screen", "(?s)F-BIRD.*▀{80}"), ("keys", "spc"), ("screen", "0000")),
+    "bootos-fbird": bootos("fbird", ("screen", "(?s)F-BIRD.*▀{80}")),
     "bootos-pi": bootos("pi", ("screen", "^3\\.1415926535.*\n[0-9]{80}\n[0-9]*582097494459230781|^" + PI)),
     "bootos-chess": bootos("atomchess", ("screen", r"rnbqkbnr\npppppppp\n(\.{8}\n){4}PPPPPPPP\nRNBQKBNR"), ("type", "e2e4\n"),
                            ("screen", r"(?s)RNBQKBNR.*PPPP\.PPP\nRNBQKBNR.*PPPP\.PPP\nRNBQKBNR")),
@@ -119,7 +124,7 @@ CASES = {
         "before": ["cp {shared}/freedos-144.img {tmp}/dos.img && chmod u+w {tmp}/dos.img", "truncate -s 16M {tmp}/disk.img"],
         "steps": [("screen", r"A:\\>$", 120), ("type", "ver\n"), ("screen", r"(?s)ver\nFreeCom version 0.8.*\nA:\\>$"),
                   ("type", "dir\n"), ("screen", r"(?s)KERNEL +SYS +45,450.* 5 file\(s\) +112,371 bytes\n.* bytes free.*A:\\>$"),
-                  ("type", "copy kernel.sys k2.sys\n"), ("screen", r"(?s)(=>|->)? ?[aA]:\\k2\.sys.*\nA:\\>$"), ("type", "md sub\ncd sub\n"),
+                  ("type", "copy kernel.sys k2.sys\n"), ("screen", r"kernel.sys => k2.sys\nA:\\>$"), ("type", "md sub\ncd sub\n"),
                   ("screen", r"A:\\SUB>$"), ("type", "type ..\\config.sys\n"), ("screen", r"(?is)config\.sys\n.*=.*\nA:\\SUB>$"),
                   ("monitor", "quit"), ("exit", 0),
                   ("host", "mdir -b -i {tmp}/dos.img ::/SUB && mcopy -i {tmp}/dos.img ::/KERNEL.SYS {tmp}/k1 && "
@@ -140,17 +145,19 @@ CASES = {
     "grub-floppy": {
         "args": ["-fda", "{guests}/grub-rescue-floppy.img", "-snapshot"],
         "needs": ["{guests}/grub-rescue-floppy.img"],
-        "steps": [("screen", "GNU GRUB +version 2", 180), ("screen", "grub>$|automatically"), ],
+        "steps": [("screen", "GNU GRUB +version 2", 180), *grub_shell(r"(?s)ls\n.*\(fd0\)")],
     },
     "grub-cd": {
         "args": ["-cdrom", "{guests}/grub-rescue-cdrom.iso"],
         "needs": ["{guests}/grub-rescue-cdrom.iso"],
-        "steps": [("screen", "GNU GRUB +version 2", 120), ("screen", "grub>$|automatically")],
+        "steps": [("screen", "GNU GRUB +version 2", 120), *grub_shell(r"(?s)ls\n.*\(cd\)"), ("type", "ls /boot/grub/i386-pc/\n"),
+                  ("screen", "ext2.mod"), ("type", "reboot\n"), ("screen", "GNU GRUB +version 2")],
     },
     "grub-disk": {              # GRUB in the master boot record and the gap behind it
         "args": ["-hda", "{guests}/gnumach.img", "-snapshot"],
         "needs": ["{guests}/gnumach.img"],
-        "steps": [("screen", "GNU GRUB +version 2", 120), ("keys", "c")],
+        "steps": [("screen", "GNU GRUB +version 2", 120), *grub_shell(r"(?s)ls\n.*\(hd0\) \(hd0,msdos1\)"),
+                  ("type", "ls (hd0,msdos1)/boot/\n"), ("screen", r"gnumach.*\n")],
     },
     "invaders": {
         "args": ["-hda", "{guests}/invaders.img", "-snapshot"],
