@@ -1,7 +1,4 @@
-# The decoder against Capstone (tests/decode/fuzz_capstone.c); test_decode's vectors lie beside the source tree.
-if(TARGET test_decode)
-    target_compile_definitions(test_decode PRIVATE SHADOW86_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
-endif()
+# The decoder against Capstone (tests/decode/fuzz_capstone.c).
 pkg_check_modules(CAPSTONE IMPORTED_TARGET capstone)
 if(CAPSTONE_FOUND)
     # Only the decoder's own objects: the fuzzer does not need the rest of the emulator.

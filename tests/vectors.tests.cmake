@@ -6,7 +6,7 @@ target_compile_definitions(run-vectors PRIVATE VECTORS_EXCEPTIONS="${CMAKE_SOURC
 target_link_libraries(run-vectors PRIVATE shadow86_all PkgConfig::ZLIB)
 
 set(SHARED_DIR ${CMAKE_SOURCE_DIR}/../shared CACHE PATH "vectors and guests shared between checkouts")
-foreach(suite sst286-a rom80186 test386)
+foreach(suite sst286-a rom80186 test386 iced-decoder)
     add_test(NAME vectors.${suite} COMMAND sh -c
         "test -d '${SHARED_DIR}/vectors/${suite}' || { echo 'skipped: no ${SHARED_DIR}/vectors/${suite}'; exit 77; }; exec \"$0\" '${SHARED_DIR}/vectors/${suite}'"
         $<TARGET_FILE:run-vectors>)

@@ -15,6 +15,8 @@ static const struct format formats[] = {
     { ".MOO.gz", run_moo },
     { ".bin.gz", run_rom80186 },
     { "-EE-reference.txt.gz", run_test386 },
+    { "Test16.txt.gz", run_iced }, { "Test32.txt.gz", run_iced }, { "Test64.txt.gz", run_iced },
+    { "TestMisc16.txt.gz", run_iced }, { "TestMisc32.txt.gz", run_iced }, { "TestMisc64.txt.gz", run_iced },
 };
 
 static struct { unsigned files; unsigned long passed, failed, excused; } total;
@@ -131,7 +133,7 @@ int main(int argc, char **argv)
     load_exceptions(VECTORS_EXCEPTIONS);
     run_folder(folder);
     if (!total.files) {
-        fprintf(stderr, "run-vectors: no vector files (*.MOO.gz, *.bin.gz, *-EE-reference.txt.gz) in %s\n", folder);
+        fprintf(stderr, "run-vectors: no vector files (*.MOO.gz, *.bin.gz, *-EE-reference.txt.gz, *Test*.txt.gz) in %s\n", folder);
         return 2;
     }
     for (unsigned i = 0; i < ARRAY_LEN(reasons) && reasons[i].reason; i++)

@@ -35,6 +35,7 @@ struct format {
 };
 void run_moo(const char *folder, const char *name, struct tally *t);
 void run_rom80186(const char *folder, const char *name, struct tally *t);
+void run_iced(const char *folder, const char *name, struct tally *t);
 void run_test386(const char *folder, const char *name, struct tally *t);
 
 /* Known exceptions (exceptions.txt): reason if case `number` of `file` is listed, else NULL. */
