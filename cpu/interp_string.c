@@ -6,11 +6,12 @@
  *
  * Between such runs the instruction looks whether somebody waits (an interrupt that would be taken, single-stepping). If so
  * it ends with RIP at itself, which the interpreter takes as an instruction executed; RF is set then, so that an
- * instruction breakpoint does not hit again in the middle (SDM 3B 18.3.1.1).
+ * instruction breakpoint does not hit again in the middle (SDM 3B 18.3.1.1). It does the same after so many turns (runs, or
+ * elements where no run is possible): a count of 2^64 may never end, and the instruction clock stands while one instruction runs.
  */
 #include "cpu/interp_forms.h"
 
-
+enum { MAX_TURNS = 4096 };
 
 static bool somebody_waits(const struct vcpu *c)
 {
@@ -166,6 +167,7 @@ typedef u64 run_fn(struct vcpu *c, const struct insn *in, unsigned n, u64 count)
 FORM_INLINE bool repeat(struct vcpu *c, const struct insn *in, unsigned n, one_fn *one, run_fn *run)
 {
     u64 count;
+    unsigned turns = 0;
     if (!in->rep)
         return one(c, in, n);
     while ((count = count_of(c, in)) != 0) {
@@ -176,7 +178,7 @@ FORM_INLINE bool repeat(struct vcpu *c, const struct insn *in, unsigned n, one_f
             done = 1;
         }
         count_down(c, in, done);
-        if (done < count && somebody_waits(c))
+        if (done < count && (somebody_waits(c) || ++turns == MAX_TURNS))
             return leave_early(c, in);
     }
     return true;
@@ -244,6 +246,7 @@ static u64 scas_run(struct vcpu *c, const struct insn *in, unsigned n, u64 count
 FORM_INLINE bool repeat_compare(struct vcpu *c, const struct insn *in, unsigned n, one_fn *one, run_fn *run)
 {
     u64 count;
+    unsigned turns = 0;
     if (!in->rep)
         return one(c, in, n);
     while ((count = count_of(c, in)) != 0) {
@@ -256,7 +259,7 @@ FORM_INLINE bool repeat_compare(struct vcpu *c, const struct insn *in, unsigned 
         count_down(c, in, done);
         if (flags_zf(c) != (in->rep == REP_F3))
             return true;
-        if (done < count && somebody_waits(c))
+        if (done < count && (somebody_waits(c) || ++turns == MAX_TURNS))
             return leave_early(c, in);
     }
     return true;

@@ -4,6 +4,7 @@
 #include <sys/random.h>
 
 #include "cpu/cpu.h"
+#include "cpu/fpu.h"
 #include "cpu/interp.h"
 #include "cpu/mem.h"
 #include "cpu/operand.h"
@@ -598,7 +599,7 @@ bool in_xgetbv(struct vcpu *c, const struct insn *in)
         return ud(c);
     if (index > 1 || (index == 1 && !cpu_has(&c->model, CPUID_XGETBV1)))
         return gp0(c);
-    set_edx_eax(c, c->xcr0);        /* 1: XCR0 and XINUSE; nothing is ever tracked as unused */
+    set_edx_eax(c, index ? c->xcr0 & fpu_xinuse(c) : c->xcr0);
     return true;
 }
 

@@ -322,6 +322,8 @@ void exception_deliver(struct vcpu *c)
 {
     struct event e = { c->exc.vector, INT_EXCEPTION, c->exc.has_error, c->exc.error };
     c->dr6_pending = 0;             /* traps of an instruction that did not complete come again when it does */
+    if (++c->icount >= c->icount_limit)     /* a handler that faults at once must not stop the instruction clock */
+        cpu_raise(c, PEND_TIMER);
     for (unsigned tries = 0; !deliver(c, &e); tries++) {
         enum fault_class first = fault_class(e.vector), second = fault_class(c->exc.vector);
         if (e.vector == EXC_DF || tries > 4) {
