@@ -88,6 +88,7 @@ void cpu_debugger_detach(struct vcpu *c);               /* forgets every stop */
 bool cpu_debugger_add(struct vcpu *c, enum cpu_stop kind, gla a, u64 bytes);        /* false: too many */
 bool cpu_debugger_remove(struct vcpu *c, enum cpu_stop kind, gla a, u64 bytes);     /* false: there is none */
 void cpu_debugger_step(struct vcpu *c);                 /* cpu_run stops after one instruction */
+void cpu_step_quietly(struct vcpu *c);                  /* cpu_step, but maskable interrupts wait */
 struct cpu_stopped cpu_debugger_why(struct vcpu *c);    /* the last stop since the question was asked last */
 void cpu_list_models(void (*print)(const char *line, void *ctx), void *ctx);   /* -cpu help */
 

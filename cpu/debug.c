@@ -285,6 +285,16 @@ void cpu_debugger_step(struct vcpu *c)
     debugger_refresh(c);
 }
 
+/* The request comes back, out of date or not: acknowledging one that has gone away is harmless. */
+void cpu_step_quietly(struct vcpu *c)
+{
+    u32 intr = atomic_fetch_and(&c->pending, ~(u32)PEND_INTR) & PEND_INTR;
+    if (c->debugger)
+        c->debugger->passing = false;
+    cpu_step(c);
+    cpu_raise(c, intr);
+}
+
 struct cpu_stopped cpu_debugger_why(struct vcpu *c)
 {
     struct cpu_stopped why = { CPU_STOP_NONE, 0 };

@@ -1,4 +1,4 @@
-/* builtin.h - the guest inside the program: a Multiboot ELF image made from tests/guests/hello (see bios/bios.cmake). */
+/* builtin.h - the guest inside the program: a Multiboot ELF image made from tests/guests/hello (see builtin.cmake). */
 #ifndef SHADOW86_BUILTIN_H
 #define SHADOW86_BUILTIN_H
 

@@ -87,6 +87,8 @@ bool keyvals_all_used(const struct keyvals *k, const char *option, char *err, si
 bool parse_size(const char *text, u64 unit, u64 *bytes)
 {
     char *end;
+    if ((*text < '0' || *text > '9') && *text != '.')      /* no signs, blanks, "inf" */
+        return false;
     errno = 0;
     double v = strtod(text, &end);
     if (end == text || errno || !(v >= 0))

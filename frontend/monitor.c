@@ -1,7 +1,8 @@
-/* monitor.c - the human monitor. One table of commands; each gets its arguments as words. Runs on the main loop's thread
- * under the machine lock; commands that need the CPU to stand still pause it for that long. */
+/* monitor.c - the human monitor. One table of commands; each gets its arguments as words. Runs on the main loop's
+ * thread under the machine lock; commands that need the CPU to stand still pause it for that long. */
 #include "frontend/monitor.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,10 +13,19 @@
 #include "devices/device.h"
 #include "devices/pci.h"
 #include "devices/png.h"
+#include "frontend/chardev_host.h"
+#include "frontend/gdbstub.h"
+#include "frontend/mainloop.h"
 #include "frontend/options.h"
 
 #define MAX_WORDS 16
 #define KEY_HOLD_NS (100 * 1000000ull)
+#define PROMPT "(shadow86) "
+enum { KEY_CANCEL = 3 /* Ctrl-C */, KEY_BACKSPACE = 8, KEY_KILL_LINE = 21 /* Ctrl-U */, KEY_DELETE = 127 };
+
+static const char *machine_name;
+
+void monitor_set_name(const char *name) { machine_name = name; }
 
 struct monitor {
     struct pc *pc;
@@ -54,15 +64,12 @@ static void say_line(const char *line, void *ctx)
     say(ctx, end ? "%s" : "%s\n", line);
 }
 
-/* The vCPU may be waiting for the lock that we hold: it is released while it stops. */
+/* True if it ran. (pc_pause lets go of the machine lock while the vCPU comes to a stop.) */
 static bool pause_cpu(struct monitor *m)
 {
-    if (pc_is_paused(m->pc))
-        return false;
-    machine_unlock();
+    bool ran = !pc_is_paused(m->pc);
     pc_pause(m->pc);
-    machine_lock();
-    return true;
+    return ran;
 }
 
 static void resume_if(struct monitor *m, bool paused)
@@ -78,6 +85,12 @@ static void info_status(struct monitor *m, char **w)
 }
 
 static void info_version(struct monitor *m, char **w) { say(m, "shadow86 0.1\n"); }
+
+static void info_name(struct monitor *m, char **w)
+{
+    if (machine_name)
+        say(m, "%s\n", machine_name);
+}
 
 static void info_registers(struct monitor *m, char **w)
 {
@@ -111,13 +124,16 @@ static void info_device(struct monitor *m, char **w)
 static void info_cpus(struct monitor *m, char **w)
 {
     struct vcpu *c = pc_cpu(m->pc);
-    say(m, "* CPU #0: pc=0x%llx%s, %llu instructions so far\n", (unsigned long long)cpu_pc(c), cpu_is_halted(c) ? " (halted)" : "",
-        (unsigned long long)cpu_icount(c));
+    bool paused = pause_cpu(m);
+    say(m, "* CPU #0: pc=0x%llx%s, %llu instructions so far\n", (unsigned long long)cpu_pc(c),
+        cpu_is_halted(c) ? " (halted)" : "", (unsigned long long)cpu_icount(c));
+    resume_if(m, paused);
 }
 
 static const struct { const char *name; void (*run)(struct monitor *m, char **w); const char *help; } infos[] = {
     { "status", info_status, "running or paused" },
     { "version", info_version, "version of shadow86" },
+    { "name", info_name, "name of the machine" },
     { "registers", info_registers, "CPU registers" },
     { "cpus", info_cpus, "CPUs and where they are" },
     { "pci", info_pci, "PCI devices and their resources" },
@@ -138,7 +154,7 @@ static void cmd_info(struct monitor *m, char **w)
 }
 
 /* ------------------------------------------------------------------ running ----- */
-static void cmd_quit(struct monitor *m, char **w) { pc_quit(m->pc); }
+static void cmd_quit(struct monitor *m, char **w) { mainloop_quit(); }
 static void cmd_stop(struct monitor *m, char **w) { pause_cpu(m); }
 static void cmd_cont(struct monitor *m, char **w) { pc_resume(m->pc); }
 static void cmd_reset(struct monitor *m, char **w) { pc_reset(m->pc); }
@@ -236,13 +252,16 @@ static void change_medium(struct monitor *m, const char *drive, const char *file
     for (unsigned i = 0; i < ARRAY_LEN(drives); i++) {
         if (strcmp(drive, drives[i].name))
             continue;
-        struct block_options o = { .file = file, .readonly = !drives[i].floppy, .sector_size = drives[i].floppy ? 512 : 2048 };
+        struct block_options o = { .file = file, .readonly = !drives[i].floppy,
+                                   .sector_size = drives[i].floppy ? 512 : 2048 };
         struct block *b = file ? block_open(&o, err, sizeof err) : NULL;
         bool ok = file && !b ? false
                   : drives[i].floppy ? pc_change_floppy(m->pc, drives[i].unit, b, err, sizeof err)
                                      : pc_change_cd(m->pc, drives[i].unit, b, err, sizeof err);
-        if (!ok)
+        if (!ok) {
             say(m, "%s\n", err);
+            block_close(b);
+        }
         return;
     }
     say(m, "no drive '%s'; there are floppy0 floppy1 ide1-cd0 ide0-cd0 ide0-cd1 ide1-cd1\n", drive);
@@ -310,65 +329,153 @@ static void dump_instructions(struct monitor *m, unsigned count, gla a)
     }
 }
 
+/* A number, or a register "$rip" ("$pc" is its linear address), and "+N" or "-N" behind it. */
+static bool parse_address(struct monitor *m, const char *text, u64 *a)
+{
+    char word[64];
+    size_t n = strcspn(text + (*text != 0), "+-") + (*text != 0);
+    u64 offset = 0;
+    if (n >= sizeof word)
+        return false;
+    memcpy(word, text, n);
+    word[n] = 0;
+    if (text[n] && !parse_number(text + n + 1, 0, UINT64_MAX, &offset))
+        return false;
+    if (word[0] == '$') {
+        u8 bytes[CPU_REGISTER_MAX];
+        unsigned size = cpu_register_get(pc_cpu(m->pc), word + 1, bytes);
+        if (!size || size > 8)
+            return false;
+        *a = 0;
+        for (unsigned i = 0; i < size; i++)
+            *a |= (u64)bytes[i] << 8 * i;
+    } else if (!parse_number(word, 0, UINT64_MAX, a))
+        return false;
+    *a += text[n] == '-' ? -offset : offset;
+    return true;
+}
+
+static void print_memory(struct monitor *m, struct format f, u64 a, bool linear)
+{
+    for (unsigned i = 0; i < f.count; i++, a += f.size) {
+        u8 bytes[8] = { 0 };
+        u64 v = 0;
+        if (i * f.size % 16 == 0)
+            say(m, "%s%016llx:", i ? "\n" : "", (unsigned long long)a);
+        if (!linear)
+            v = physmap_read_int(pc_physmap(m->pc), a, f.size);
+        else if (cpu_memory_read(pc_cpu(m->pc), a, bytes, f.size) != f.size) {
+            say(m, " not mapped");
+            break;
+        }
+        for (unsigned b = 0; linear && b < f.size; b++)
+            v |= (u64)bytes[b] << 8 * b;
+        print_value(m, f, v);
+    }
+    say(m, "\n");
+}
+
 static void dump_memory(struct monitor *m, char **w, bool linear)
 {
     struct format f;
     const char *where = w[1] && w[1][0] == '/' ? w[2] : w[1];
     u64 a;
-    if (!where || !parse_format(w[1][0] == '/' ? w[1] : "", &f) || !parse_number(where, 0, UINT64_MAX, &a)) {
-        say(m, "%s[/COUNT FORMAT SIZE] ADDRESS: format x d u o c i, size b h w g\n", w[0]);
-        return;
-    }
     bool paused = pause_cpu(m);
-    if (f.letter == 'i' && linear) {
+    if (!where || !parse_format(w[1][0] == '/' ? w[1] : "", &f) || !parse_address(m, where, &a))
+        say(m, "%s[/COUNT FORMAT SIZE] ADDRESS: format x d u o c i, size b h w g; address: N or $REGISTER+N\n", w[0]);
+    else if (f.letter == 'i' && linear)
         dump_instructions(m, f.count, a);
-    } else {
-        for (unsigned i = 0; i < f.count; i++, a += f.size) {
-            gpa pa = a;
-            if (i * f.size % 16 == 0)
-                say(m, "%s%016llx:", i ? "\n" : "", (unsigned long long)a);
-            if (linear && !cpu_translate(pc_cpu(m->pc), a, &pa)) {
-                say(m, " not mapped");
-                break;
-            }
-            print_value(m, f, physmap_read_int(pc_physmap(m->pc), pa, f.size));
-        }
-        say(m, "\n");
-    }
+    else
+        print_memory(m, f, a, linear);
     resume_if(m, paused);
+}
+
+static void cmd_port_read(struct monitor *m, char **w)
+{
+    struct format f;
+    const char *where = w[1] && w[1][0] == '/' ? w[2] : w[1];
+    u64 port;
+    if (!where || !parse_format(w[1][0] == '/' ? w[1] : "/b", &f) || f.size > 4 ||
+        !parse_number(where, 0, 0xffff, &port))
+        say(m, "i[/SIZE] PORT: size b h w\n");
+    else
+        say(m, "port 0x%04llx = 0x%0*x\n", (unsigned long long)port, (int)f.size * 2,
+            bus_io_read(pc_bus(m->pc), (u16)port, f.size));
+}
+
+static void cmd_port_write(struct monitor *m, char **w)
+{
+    struct format f;
+    char **args = w[1] && w[1][0] == '/' ? w + 2 : w + 1;
+    u64 port, value;
+    if (!args[0] || !args[1] || !parse_format(args == w + 2 ? w[1] : "/b", &f) || f.size > 4 ||
+        !parse_number(args[0], 0, 0xffff, &port) || !parse_number(args[1], 0, UINT32_MAX, &value))
+        say(m, "o[/SIZE] PORT VALUE: size b h w\n");
+    else
+        bus_io_write(pc_bus(m->pc), (u16)port, f.size, (u32)value);
 }
 
 static void cmd_x(struct monitor *m, char **w) { dump_memory(m, w, true); }
 static void cmd_xp(struct monitor *m, char **w) { dump_memory(m, w, false); }
 
-static void cmd_pmemsave(struct monitor *m, char **w)
+static void save_memory(struct monitor *m, char **w, bool linear)
 {
+    u8 buf[4096];
     u64 a, n;
-    if (!w[1] || !w[2] || !w[3] || !parse_number(w[1], 0, UINT64_MAX, &a) || !parse_number(w[2], 1, 1ull << 32, &n)) {
-        say(m, "pmemsave ADDRESS SIZE FILE\n");
+    bool ok = true;
+    if (!w[1] || !w[2] || !w[3] || !parse_address(m, w[1], &a) || !parse_number(w[2], 1, 1ull << 38, &n)) {
+        say(m, "%s ADDRESS SIZE FILE\n", w[0]);
         return;
     }
     FILE *f = fopen(w[3], "wbe");
     if (!f) {
-        say(m, "pmemsave: cannot write %s\n", w[3]);
+        say(m, "%s: %s: %s\n", w[0], w[3], strerror(errno));
         return;
     }
-    u8 buf[4096];
-    bool ok = true;
-    for (; n && ok; a += sizeof buf) {
-        size_t part = n < sizeof buf ? n : sizeof buf;
-        physmap_read(pc_physmap(m->pc), a, buf, part);
+    bool paused = pause_cpu(m);
+    for (size_t part; n && ok; a += part, n -= part) {
+        part = n < sizeof buf ? (size_t)n : sizeof buf;
+        if (!linear)
+            physmap_read(pc_physmap(m->pc), a, buf, part);
+        else if (cpu_memory_read(pc_cpu(m->pc), a, buf, part) != part) {
+            say(m, "%s: not all of it is mapped\n", w[0]);
+            break;
+        }
         ok = fwrite(buf, 1, part, f) == part;
-        n -= part;
     }
+    resume_if(m, paused);
     if (fclose(f) || !ok)
-        say(m, "pmemsave: could not write all of %s\n", w[3]);
+        say(m, "%s: could not write all of %s\n", w[0], w[3]);
+}
+
+static void cmd_memsave(struct monitor *m, char **w) { save_memory(m, w, true); }
+static void cmd_pmemsave(struct monitor *m, char **w) { save_memory(m, w, false); }
+
+static void cmd_gdbserver(struct monitor *m, char **w)
+{
+    char err[300];
+    gdbstub_end(0);
+    if (w[1] && !strcmp(w[1], "none"))
+        return;
+    char *spec = gdbstub_spec(w[1] ? w[1] : "tcp::1234");
+    struct chardev *c = chardev_new("gdb", spec, err, sizeof err);
+    free(spec);
+    if (!c || !chardev_connect(c, err, sizeof err)) {
+        say(m, "gdbserver: %s\n", err);
+        chardev_close(c);
+        return;
+    }
+    gdbstub_new(m->pc, c, NULL);
 }
 
 /* ------------------------------------------------------------------ commands ----- */
 static void cmd_help(struct monitor *m, char **w);
 
-static const struct { const char *name, *alias; void (*run)(struct monitor *m, char **w); const char *args, *help; } commands[] = {
+static const struct {
+    const char *name, *alias;
+    void (*run)(struct monitor *m, char **w);
+    const char *args, *help;
+} commands[] = {
     { "help", "?", cmd_help, "", "this list" },
     { "info", NULL, cmd_info, "WHAT", "state of the machine ('info' lists what)" },
     { "quit", "q", cmd_quit, "", "end shadow86" },
@@ -386,7 +493,11 @@ static const struct { const char *name, *alias; void (*run)(struct monitor *m, c
     { "change", NULL, cmd_change, "DRIVE FILE", "put another medium in" },
     { "x", NULL, cmd_x, "[/FMT] ADDR", "memory at a linear address (/10i disassembles)" },
     { "xp", NULL, cmd_xp, "[/FMT] ADDR", "memory at a physical address" },
+    { "i", NULL, cmd_port_read, "[/SIZE] PORT", "read an I/O port (i/h: 16 bits, i/w: 32)" },
+    { "o", NULL, cmd_port_write, "[/SIZE] PORT VALUE", "write to an I/O port" },
+    { "memsave", NULL, cmd_memsave, "ADDR SIZE FILE", "save linear memory" },
     { "pmemsave", NULL, cmd_pmemsave, "ADDR SIZE FILE", "save physical memory" },
+    { "gdbserver", NULL, cmd_gdbserver, "[WHERE|none]", "wait for gdb (default tcp::1234)" },
     { "log", NULL, cmd_log, "ITEM,...|none", "what -d logs" },
 };
 
@@ -400,20 +511,33 @@ static void cmd_help(struct monitor *m, char **w)
     }
 }
 
+/* The next word: up to a blank, or between quotes. NULL at the end. */
+static char *next_word(char **p)
+{
+    *p += strspn(*p, " \t");
+    if (!**p)
+        return NULL;
+    bool quoted = **p == '"';
+    char *word = *p + quoted, *end = word + strcspn(word, quoted ? "\"" : " \t");
+    *p = end + (*end != 0);
+    *end = 0;
+    return word;
+}
+
 static void run_line(struct monitor *m)
 {
-    char *words[MAX_WORDS + 1] = { 0 }, *save = NULL;
+    char *words[MAX_WORDS + 2] = { 0 }, *at = m->line, format[64];
     unsigned n = 0;
-    for (char *word = strtok_r(m->line, " \t", &save); word && n < MAX_WORDS; word = strtok_r(NULL, " \t", &save))
+    for (char *word; n < MAX_WORDS && (word = next_word(&at));)
         words[n++] = word;
     if (!n)
         return;
     /* "x/10i" is the command x with its format */
-    char *slash = strchr(words[0], '/'), format[64];
+    char *slash = strchr(words[0], '/');
     if (slash) {
         snprintf(format, sizeof format, "%s", slash);
         *slash = 0;
-        memmove(words + 2, words + 1, sizeof *words * (MAX_WORDS - 2));
+        memmove(words + 2, words + 1, sizeof *words * (MAX_WORDS - 1));
         words[1] = format;
     }
     for (unsigned i = 0; i < ARRAY_LEN(commands); i++)
@@ -424,30 +548,61 @@ static void run_line(struct monitor *m)
     say(m, "unknown command '%s' (help lists them)\n", words[0]);
 }
 
+void monitor_execute(struct pc *pc, const char *line, struct chardev *stream)
+{
+    struct monitor *m = calloc(1, sizeof *m);
+    if (!m)
+        abort();
+    m->pc = pc;
+    m->stream = stream;
+    timer_init(&m->release, bus_clock(pc_bus(pc)), release_keys, m);
+    snprintf(m->line, sizeof m->line, "%s", line);
+    run_line(m);
+    timer_cancel(&m->release);
+    release_keys(m);
+    free(m);
+}
+
+/* --------------------------------------------------------------------------------------------------- the prompt --- */
+
 static unsigned can_receive(void *ctx) { return 256; }
 
-static void receive(void *ctx, const u8 *buf, unsigned n)
+static void receive_key(struct monitor *m, u8 key)
 {
-    struct monitor *m = ctx;
-    for (unsigned i = 0; i < n; i++) {
-        u8 key = buf[i];
-        if (key == '\r' || key == '\n') {
-            say(m, "\n");
-            m->line[m->length] = 0;
-            m->length = 0;
-            run_line(m);
-            say(m, "(shadow86) ");
-        } else if (key == 8 || key == 127) {
-            if (m->length) {
-                m->length--;
-                say(m, "\b \b");
-            }
-        } else if (key >= ' ' && m->length < sizeof m->line - 1) {
+    switch (key) {
+    case '\r': case '\n':
+        say(m, "\n");
+        m->line[m->length] = 0;
+        m->length = 0;
+        run_line(m);
+        say(m, PROMPT);
+        break;
+    case KEY_BACKSPACE: case KEY_DELETE:
+        if (m->length) {
+            m->length--;
+            say(m, "\b \b");
+        }
+        break;
+    case KEY_CANCEL: case KEY_KILL_LINE:
+        m->length = 0;
+        say(m, "\n" PROMPT);
+        break;
+    default:
+        if (key >= ' ' && m->length < sizeof m->line - 1) {
             m->line[m->length++] = (char)key;
             chardev_write(m->stream, &key, 1);
         }
     }
 }
+
+static void receive(void *ctx, const u8 *buf, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        receive_key(ctx, buf[i]);
+}
+
+/* What the last peer left half typed is not the next one's. */
+static void connection(void *ctx, bool connected) { ((struct monitor *)ctx)->length = 0; }
 
 void monitor_new(struct pc *pc, struct chardev *stream)
 {
@@ -458,4 +613,11 @@ void monitor_new(struct pc *pc, struct chardev *stream)
     m->stream = stream;
     timer_init(&m->release, bus_clock(pc_bus(pc)), release_keys, m);
     chardev_attach(stream, &(struct chardev_user){ .can_receive = can_receive, .receive = receive, .ctx = m });
+    chardev_on_connection(stream, connection, m);
+}
+
+void monitor_greet(struct chardev *stream)
+{
+    static const char text[] = "shadow86 monitor, type 'help' for the commands\r\n" PROMPT;
+    chardev_write(stream, (const u8 *)text, sizeof text - 1);
 }

@@ -7,10 +7,14 @@
 #define OPTIONS_MAX_DRIVES 8
 #define OPTIONS_MAX_SERIAL PC_MAX_SERIAL
 #define OPTIONS_MAX_DIRS 16
+#define OPTIONS_MAX_FW_CFG 16
+#define OPTIONS_MIN_RAM (2ull << 20)        /* with less, SeaBIOS has no room to unpack itself */
+#define OPTIONS_MAX_RAM (1ull << 38)
 
 enum drive_if { DRIVE_IDE, DRIVE_FLOPPY };
 
 struct drive_option {
+    const char *option;         /* "hda": for messages */
     enum drive_if interface;
     int index;                  /* unit on its interface: IDE 0..3, floppy 0..1; -1: the next free one */
     bool cdrom;
@@ -18,7 +22,7 @@ struct drive_option {
     struct block_options block; /* block.file NULL: no medium */
 };
 
-enum display_kind { DISPLAY_NONE };
+struct fw_cfg_option { const char *name, *file, *text; };       /* contents: of a file, or the text */
 
 struct options {
     struct pc_config pc;                /* what maps one to one; drives and character devices are opened later */
@@ -35,10 +39,12 @@ struct options {
     bool start_paused;
     bool no_shutdown;
     bool daemonize;
-    const char *display;
-    const char *gdb;                    /* -gdb: where to listen, NULL: not */
-    const char *name, *pidfile, *log_file, *log_items;
-    bool tiny_guest;                    /* nothing to boot was named: run the built-in guest */
+    const char *boot_once, *boot_later; /* boot order until the first reset (in pc.boot_order then), and after it */
+    struct fw_cfg_option fw_cfg[OPTIONS_MAX_FW_CFG];
+    unsigned fw_cfg_count;
+    const char *gdb;                    /* where to listen, NULL: not */
+    const char *gdb_arch;               /* "x86-64", "i386", NULL: by the guest's mode */
+    const char *name, *pidfile, *log_file;
     bool done;                          /* -h, -version and the like have printed: exit with status 0 */
     const char *dirs[OPTIONS_MAX_DIRS];
     unsigned dir_count;
