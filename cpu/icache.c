@@ -19,10 +19,10 @@
 #include <sys/mman.h>
 
 #include "cpu/icache.h"
-#include "cpu/interp.h"
+#include "cpu/interp_forms.h"
 
 enum { HASH_SIZE = 1 << 15, PAGE_HASH_SIZE = 1 << 12, MEMORY_SLOTS = 1 << 16, COPIES = 256 };
-enum { ARENA_BYTES = 32 << 20, BLOCK_BYTES = sizeof(struct block) + BLOCK_INSNS * sizeof(struct insn) };
+enum { ARENA_BYTES = 32 << 20, BLOCK_BYTES = sizeof(struct block) + (BLOCK_INSNS + 1) * sizeof(struct insn) };
 enum { CHUNK = 64, MAX_LENGTH = 15 };
 
 struct copy { struct insn in; u8 bytes[MAX_LENGTH], length, mode; };
@@ -52,6 +52,7 @@ static enum decode_status decode(struct vcpu *c, const u8 *bytes, unsigned avail
     } else if (status != DECODE_SHORT) {
         memset(in, 0, sizeof(*in));
         in->run = status == DECODE_TOO_LONG ? run_too_long : run_ud;
+        in->chain = form_last;
         in->len = (u8)avail;
     }
     return status;
@@ -95,7 +96,7 @@ static void kill(struct icache *ic, struct block *b)
     ic->memory[b->memory]--;
     b->pa = BLOCK_DEAD;
     for (unsigned i = 0; i < b->count; i++)
-        b->insn[i].run = interp_stale;
+        b->insn[i].chain = interp_stale;
 }
 
 /* --- writes ------------------------------------------------------------------------------------------------------ */
@@ -153,10 +154,22 @@ static void drop_all(struct vcpu *c)
 
 static bool ends_block(const struct insn *in, enum decode_status status)
 {
-    return status != DECODE_OK || insn_rows[in->row].attr & (ATTR_BRANCH | ATTR_SYS) || in->rep;
+    return status != DECODE_OK || interp_ends_block(in);
 }
 
-/* Fills b->insn; the chunks it reads are marked first. room: bytes up to the end of the page. */
+/* Gives an instruction its place in b. RIP-relative operands count from the block's start from now on. */
+static void append(struct block *b, struct insn *in)
+{
+    in->nth = b->count++;
+    in->end = b->bytes += in->len;
+    if (in->base == REG_RIP) {
+        in->base = REG_BLOCK;
+        in->disp += in->end;
+    }
+}
+
+/* Fills b->insn; the chunks it reads are marked first. room: bytes up to the end of the page. The terminator, where there is
+ * one, is not counted. */
 static void decode_block(struct vcpu *c, struct block *b, const u8 *host, unsigned room)
 {
     unsigned marked = 0;
@@ -170,14 +183,17 @@ static void decode_block(struct vcpu *c, struct block *b, const u8 *host, unsign
         }
         enum decode_status status = decode(c, host + b->bytes, room - b->bytes, in);
         if (status == DECODE_SHORT)
-            return;
-        b->count++;
-        b->bytes += in->len;
+            break;
+        append(b, in);
         if (ends_block(in, status)) {
             b->sys = status != DECODE_OK || insn_rows[in->row].attr & ATTR_SYS;
             return;
         }
     }
+    struct insn *end = &b->insn[b->count];
+    end->chain = interp_block_end;
+    end->end = b->bytes;
+    end->nth = b->count;
 }
 
 struct block *icache_build(struct vcpu *c, gpa pa, const u8 *host)
@@ -191,7 +207,7 @@ struct block *icache_build(struct vcpu *c, gpa pa, const u8 *host)
     decode_block(c, b, host, PAGE_SIZE - (unsigned)(pa & ~PAGE_MASK));
     if (!b->count)
         return NULL;
-    ic->used += sizeof(struct block) + b->count * sizeof(struct insn);
+    ic->used += sizeof(struct block) + (b->count + 1u) * sizeof(struct insn);
     insert(ic, b);
     return b;
 }

@@ -12,7 +12,7 @@ struct block {
     gpa pa;                     /* of the first byte; BLOCK_DEAD once its bytes have been written */
     struct block *link[2];      /* where control went last: [0] behind the block, [1] elsewhere. Compare pa before use */
     struct block *next_hash, *next_page;
-    u16 bytes, count;
+    u16 bytes, count;           /* of instructions; behind those there may be a terminator */
     u8 mode;                    /* 2, 4, 8 */
     bool sys;                   /* its last instruction may change anything (ATTR_SYS) */
     u16 memory;                 /* slot in icache.memory */
@@ -25,8 +25,10 @@ struct block *icache_find(const struct icache *ic, gpa pa, unsigned mode);
 /* Decodes one; host: its bytes, readable up to the end of the page. NULL if the first instruction does not end on the
  * page. May drop all other blocks. */
 struct block *icache_build(struct vcpu *c, gpa pa, const u8 *host);
-/* Stands in for every instruction of a dead block: returns false without a fault noted. interp.c */
+/* The chain of every instruction of a dead block: stops there. interp.c */
 bool interp_stale(struct vcpu *c, const struct insn *in);
+/* The chain behind the last instruction of a block that ends without a branch. interp.c */
+bool interp_block_end(struct vcpu *c, const struct insn *in);
 
 /* Decodes a single instruction from a copy of its bytes; DECODE_SHORT if they do not suffice. The result is good until the
  * next call. Its `run` raises #UD or #GP itself where the bytes are none. */

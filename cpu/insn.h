@@ -21,7 +21,9 @@ typedef bool interp_fn(struct vcpu *c, const struct insn *in);
 enum gpr {
     REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
     REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
-    REG_RIP, REG_NONE, GPR_COUNT
+    REG_RIP, REG_NONE,
+    REG_BLOCK,      /* the interpreter's own: address of the block that runs, REG_RIP's stand-in inside of blocks */
+    GPR_COUNT
 };
 
 /* Segment registers in encoding order (SDM 2, table 3-1 "Sreg"). */
@@ -59,7 +61,7 @@ enum rep_prefix { REP_NONE, REP_F3 /* REP, REPE */, REP_F2 /* REPNE */ };
  * leaves it out); so interpreter functions read sources from 1 and 2 in both forms. `vex` says what becomes of the
  * destination's upper bits: kept (legacy) or cleared (VEX). */
 struct insn {
-    interp_fn *run;     /* in_<name>, or a form of it that the interpreter chose for these operands */
+    interp_fn *run;     /* in_<name>, with the checks in front of it that the row asks for */
     u64 imm;
     u64 disp;           /* sign-extended; the whole 64-bit address for moffs */
     u16 row;            /* index into insn_rows */
@@ -76,7 +78,10 @@ struct insn {
     u8 vl;              /* vector length in bytes: 8 (MMX), 16, 32; 0 if not a vector instruction */
     u8 prefix;          /* enum insn_prefix bits as they stood in the bytes (for printing and hints) */
     struct operand op[4];
-    u32 aux[3];         /* the interpreter's own, set when it chooses `run` */
+    /* the interpreter's own, for an instruction in a block (icache.c) */
+    u16 end;            /* where it ends, in bytes from the block's start */
+    u16 nth;            /* instructions before it in the block */
+    interp_fn *chain;   /* runs it and those behind it: interp_forms.h */
 };
 static_assert(sizeof(struct insn) == 64, "one decoded instruction, one cache line");
 

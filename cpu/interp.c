@@ -18,8 +18,34 @@
 
 static bool run_missing(struct vcpu *c, const struct insn *in) { return cpu_fault(c, EXC_UD); }
 
-/* Does not note a fault: run_block tells it by its address. */
-bool interp_stale(struct vcpu *c, const struct insn *in) { return false; }
+/* --- ends of chains */
+
+static bool stop(struct vcpu *c, const struct insn *in, bool fault)
+{
+    c->stop = in;
+    c->stop_fault = fault;
+    return false;
+}
+
+bool interp_stale(struct vcpu *c, const struct insn *in) { return stop(c, in, false); }
+
+bool interp_block_end(struct vcpu *c, const struct insn *in)
+{
+    c->rip = c->block_rip + in->end;
+    return true;
+}
+
+bool form_last(struct vcpu *c, const struct insn *in)
+{
+    c->rip = c->block_rip + in->end;
+    c->icount = c->block_icount + in->nth;
+    return likely(in->run(c, in)) || stop(c, in, true);
+}
+
+bool form_general(struct vcpu *c, const struct insn *in)
+{
+    return likely(form_last(c, in)) && form_next(c, in);
+}
 
 /* CVTPI2PS and CVTPI2PD from memory leave the x87 alone. */
 static bool uses_mmx(const struct insn_row *row, const struct insn *in)
@@ -64,9 +90,10 @@ static choose_fn *family_of(interp_fn *run)
         { in_and, alu_choose }, { in_or, alu_choose }, { in_adc, alu_choose }, { in_sbb, alu_choose },
         { in_push, push_choose }, { in_pop, pop_choose }, { in_call, call_choose }, { in_ret, ret_choose },
         { in_jmp, jmp_choose }, { in_movzx, extend_choose }, { in_movsx, extend_choose }, { in_movsxd, extend_choose },
-        { in_inc, inc_dec_choose }, { in_dec, inc_dec_choose }, { in_shl, shift_choose }, { in_shr, shift_choose },
+        { in_inc, unary_choose }, { in_dec, unary_choose }, { in_shl, shift_choose }, { in_shr, shift_choose },
         { in_sar, shift_choose }, { in_rol, shift_choose }, { in_ror, shift_choose }, { in_cmovcc, cmov_choose },
-        { in_setcc, setcc_choose },
+        { in_setcc, setcc_choose }, { in_neg, unary_choose }, { in_not, unary_choose }, { in_imul, imul_choose },
+        { in_xchg, xchg_choose }, { in_nop, nop_choose }, { in_endbr64, nop_choose }, { in_endbr32, nop_choose },
     };
     for (unsigned i = 0; i < ARRAY_LEN(families); i++)
         if (families[i].general == run)
@@ -74,8 +101,14 @@ static choose_fn *family_of(interp_fn *run)
     return NULL;
 }
 
+bool interp_ends_block(const struct insn *in)
+{
+    return insn_rows[in->row].attr & (ATTR_BRANCH | ATTR_SYS) || in->rep;
+}
+
 void interp_prepare(struct insn *in)
 {
+    in->chain = interp_ends_block(in) ? form_last : form_general;
     u32 attr = insn_rows[in->row].attr & (ATTR_PRIV | ATTR_PROT | ATTR_X87 | ATTR_MMX | ATTR_SSE | ATTR_NOWAIT);
     if (!in->run)
         in->run = run_missing;
@@ -88,15 +121,27 @@ void interp_prepare(struct insn *in)
     else {
         choose_fn *choose = family_of(in->run);
         if (choose)
-            in->run = choose(in);
+            in->chain = choose(in);
     }
 }
 
-u8 *form_rmw_slow(struct vcpu *c, const struct insn *in, u64 ea, unsigned n, u64 *v)
+bool interp_run_form(struct vcpu *c, const struct insn *in)
 {
-    if (!mem_probe_write(c, in->seg, ea, n) || !mem_read(c, in->seg, ea, n, v))
-        return NULL;
-    return FORM_SLOW;
+    struct insn block[2] = { *in, { .chain = interp_block_end, .end = in->len, .nth = 1 } };
+    u64 rip = c->rip;
+    block[0].end = in->len;
+    block[0].nth = 0;
+    if (in->base == REG_RIP) {
+        block[0].base = REG_BLOCK;
+        block[0].disp += in->len;
+    }
+    c->block_rip = rip - in->len;
+    c->block_icount = c->icount;
+    bool ok = block[0].chain(c, block);
+    if (!ok)
+        c->rip = rip;
+    c->block_rip = 0;
+    return ok;
 }
 
 /* --- fetching ------------------------------------------------------------------------------------------------------ */
@@ -176,7 +221,7 @@ static void step_one(struct vcpu *c)
         return;
     }
     u64 rip = c->rip;
-    c->rip = rip + in->len;
+    c->rip = rip + in->len;     /* RIP-relative operands still name REG_RIP: it is in no block */
     if (!in->run(c, in)) {
         fault_at(c, rip);
         return;
@@ -200,24 +245,24 @@ static u32 requests(const struct vcpu *c)
     return likely(!p) ? 0 : c->eflags & EFL_IF ? p : p & ~(u32)PEND_INTR;
 }
 
-/* Returns false if a fault was delivered. Only the last instruction of a block changes RIP, so RIP and the count need not
- * be read back in between. */
-static bool run_block(struct vcpu *c, const struct block *b)
+/* A block that stopped early: at a fault, which is delivered (the result is false then), or because its code was written. */
+static __attribute__((noinline)) bool block_stopped(struct vcpu *c)
 {
-    const struct insn *in = b->insn, *end = in + b->count;
-    u64 rip = c->rip, icount = c->icount;
-    do {
-        interp_fn *run = in->run;
-        c->rip = rip + in->len;
-        if (unlikely(!run(c, in))) {
-            c->rip = rip;
-            if (run != interp_stale)
-                exception_deliver(c);
-            return run == interp_stale;
-        }
-        rip += in->len;
-        c->icount = ++icount;
-    } while (++in != end);
+    const struct insn *in = c->stop;
+    c->icount = c->block_icount + in->nth;
+    c->rip = c->block_rip + in->end - in->len;
+    if (c->stop_fault)
+        exception_deliver(c);
+    return !c->stop_fault;
+}
+
+static inline bool run_block(struct vcpu *c, const struct block *b)
+{
+    c->block_rip = c->rip;
+    c->block_icount = c->icount;
+    if (unlikely(!b->insn->chain(c, b->insn)))
+        return block_stopped(c);
+    c->icount = c->block_icount + b->count;
     return true;
 }
 

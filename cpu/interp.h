@@ -9,7 +9,11 @@
 #define INSN(opcode, pfx, ext, l, w, name, ...) bool in_##name(struct vcpu *c, const struct insn *in);
 #include "cpu/insn.def"
 
-/* Chooses the form of in->run for these operands, and a checking one where the row needs checks at run time. interp.c */
+/* Chooses in->chain for these operands, and in->run where the row needs checks at run time. interp.c */
 void interp_prepare(struct insn *in);
+/* Must be the last one of a block. */
+bool interp_ends_block(const struct insn *in);
+/* Runs a prepared instruction as a block of one, through in->chain; otherwise the same as in->run. For tests. */
+bool interp_run_form(struct vcpu *c, const struct insn *in);
 
 #endif

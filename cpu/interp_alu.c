@@ -55,19 +55,24 @@ static inline __attribute__((always_inline)) bool alu_to_memory(struct vcpu *c, 
         alu_compute(c, op, n, a, b);
         return true;
     }
-    u64 ea = form_ea(c, in);
-    u8 *p = form_rmw(c, in, ea, n, &a);
+    u8 *p = form_rmw(c, in, n, &a);
     if (unlikely(!p))
         return false;
-    return form_rmw_end(c, in, ea, p, n, alu_compute(c, op, n, a, b));
+    form_rmw_end(p, n, alu_compute(c, op, n, a, b));
+    return true;
 }
 
 #define ALU_FORM(op, n) \
-    static bool op##_rr##n(struct vcpu *c, const struct insn *in) { return alu_to_register(c, in, ALU_##op, FORM_RR, n); } \
-    static bool op##_ri##n(struct vcpu *c, const struct insn *in) { return alu_to_register(c, in, ALU_##op, FORM_RI, n); } \
-    static bool op##_rm##n(struct vcpu *c, const struct insn *in) { return alu_to_register(c, in, ALU_##op, FORM_RM, n); } \
-    static bool op##_mr##n(struct vcpu *c, const struct insn *in) { return alu_to_memory(c, in, ALU_##op, FORM_MR, n); } \
-    static bool op##_mi##n(struct vcpu *c, const struct insn *in) { return alu_to_memory(c, in, ALU_##op, FORM_MI, n); }
+    static bool op##_rr##n(struct vcpu *c, const struct insn *in) \
+        { return form_run(c, in, alu_to_register(c, in, ALU_##op, FORM_RR, n)); } \
+    static bool op##_ri##n(struct vcpu *c, const struct insn *in) \
+        { return form_run(c, in, alu_to_register(c, in, ALU_##op, FORM_RI, n)); } \
+    static bool op##_rm##n(struct vcpu *c, const struct insn *in) \
+        { return form_run(c, in, alu_to_register(c, in, ALU_##op, FORM_RM, n)); } \
+    static bool op##_mr##n(struct vcpu *c, const struct insn *in) \
+        { return form_run(c, in, alu_to_memory(c, in, ALU_##op, FORM_MR, n)); } \
+    static bool op##_mi##n(struct vcpu *c, const struct insn *in) \
+        { return form_run(c, in, alu_to_memory(c, in, ALU_##op, FORM_MI, n)); }
 #define ALU_GENERAL(op) \
     bool in_##op(struct vcpu *c, const struct insn *in) { return alu_general(c, in, ALU_##op); }
 #define ALU_OPS(X) X(add) X(or) X(adc) X(sbb) X(and) X(sub) X(xor) X(cmp) X(test)
@@ -102,11 +107,11 @@ interp_fn *alu_choose(const struct insn *in)
     enum form form = form_of(in);
     int width = form_width(in->op[0].size);
     if (form == FORM_COUNT || width < 0)
-        return in->run;
+        return in->chain;
     for (unsigned op = 0; op < ALU_COUNT; op++)
         if (general[op] == in->run)
             return forms[op][form][width];
-    return in->run;
+    return in->chain;
 }
 
 /* --- one operand ---------------------------------------------------------------------------------------------- */
@@ -135,36 +140,39 @@ bool in_not(struct vcpu *c, const struct insn *in)
     return operand_rmw(c, in, 0, &a) && operand_write(c, in, 0, ~a);
 }
 
-static bool inc_r4(struct vcpu *c, const struct insn *in)
-{
-    c->gpr[in->op[0].reg] = flags_inc(c, 4, c->gpr[in->op[0].reg]);
-    return true;
-}
-static bool inc_r8(struct vcpu *c, const struct insn *in)
-{
-    c->gpr[in->op[0].reg] = flags_inc(c, 8, c->gpr[in->op[0].reg]);
-    return true;
-}
-static bool dec_r4(struct vcpu *c, const struct insn *in)
-{
-    c->gpr[in->op[0].reg] = flags_dec(c, 4, c->gpr[in->op[0].reg]);
-    return true;
-}
-static bool dec_r8(struct vcpu *c, const struct insn *in)
-{
-    c->gpr[in->op[0].reg] = flags_dec(c, 8, c->gpr[in->op[0].reg]);
-    return true;
-}
+#define UNARY_OPS(X) X(inc, flags_inc(c, n, a)) X(dec, flags_dec(c, n, a)) X(neg, flags_sub(c, n, 0, a)) X(not, ~a)
+#define UNARY(name, result) \
+    FORM_INLINE u64 name##_value(struct vcpu *c, unsigned n, u64 a) { return result; } \
+    UNARY_FORM(name, 1) UNARY_FORM(name, 2) UNARY_FORM(name, 4) UNARY_FORM(name, 8)
+#define UNARY_FORM(name, n) \
+    static bool name##_r##n(struct vcpu *c, const struct insn *in) \
+    { \
+        form_set_reg(c, &in->op[0], n, name##_value(c, n, form_reg(c, &in->op[0], n))); \
+        return form_next(c, in); \
+    } \
+    static bool name##_m##n(struct vcpu *c, const struct insn *in) \
+    { \
+        u64 a; \
+        u8 *p = form_rmw(c, in, n, &a); \
+        if (likely(p)) \
+            form_rmw_end(p, n, name##_value(c, n, a)); \
+        return form_run(c, in, p); \
+    }
+UNARY_OPS(UNARY)
 
-interp_fn *inc_dec_choose(const struct insn *in)
+interp_fn *unary_choose(const struct insn *in)
 {
-    if (in->op[0].kind != OP_GPR)
-        return in->run;
-    if (in->op[0].size == 4)
-        return in->run == in_inc ? inc_r4 : dec_r4;
-    if (in->op[0].size == 8)
-        return in->run == in_inc ? inc_r8 : dec_r8;
-    return in->run;
+#define UNARY_ROW(name, result) \
+    { in_##name, { { name##_r1, name##_r2, name##_r4, name##_r8 }, { name##_m1, name##_m2, name##_m4, name##_m8 } } },
+    static const struct { interp_fn *general, *forms[2][4]; } ops[] = { UNARY_OPS(UNARY_ROW) };
+    bool memory = in->op[0].kind == OP_MEM;
+    int width = form_width(in->op[0].size);
+    if (width < 0 || (!memory && !form_is_reg(&in->op[0])))
+        return in->chain;
+    for (unsigned i = 0; i < ARRAY_LEN(ops); i++)
+        if (ops[i].general == in->run)
+            return ops[i].forms[memory][width];
+    return in->chain;
 }
 
 /* --- multiplication ------------------------------------------------------------------------------------------- */
@@ -226,6 +234,47 @@ bool in_imul(struct vcpu *c, const struct insn *in)
     multiply_flags(c, n, (u64)p, p != (s64)flags_sign_extend(n, (u64)p));
     gpr_write(c, in->op[0].reg, n, (u64)p);
     return true;
+}
+
+/* IMUL with a register destination. */
+FORM_INLINE void imul_form(struct vcpu *c, const struct insn *in, unsigned n, u64 a, u64 b)
+{
+    s128 p = (s128)(s64)flags_sign_extend(n, a) * (s64)flags_sign_extend(n, b);
+    multiply_flags(c, n, (u64)p, p != (s64)flags_sign_extend(n, (u64)p));
+    gpr_write(c, in->op[0].reg, n, (u64)p);
+}
+FORM_INLINE bool imul_load(struct vcpu *c, const struct insn *in, unsigned n, bool three)
+{
+    u64 v;
+    if (unlikely(!form_load(c, in, n, &v)))
+        return false;
+    imul_form(c, in, n, v, three ? in->imm : c->gpr[in->op[0].reg]);
+    return true;
+}
+#define IMUL_FORM(n) \
+    static bool imul_rr##n(struct vcpu *c, const struct insn *in) \
+    { \
+        imul_form(c, in, n, c->gpr[in->op[0].reg], c->gpr[in->op[1].reg]); \
+        return form_next(c, in); \
+    } \
+    static bool imul_rri##n(struct vcpu *c, const struct insn *in) \
+    { \
+        imul_form(c, in, n, c->gpr[in->op[1].reg], in->imm); \
+        return form_next(c, in); \
+    } \
+    static bool imul_rm##n(struct vcpu *c, const struct insn *in) { return form_run(c, in, imul_load(c, in, n, false)); } \
+    static bool imul_rmi##n(struct vcpu *c, const struct insn *in) { return form_run(c, in, imul_load(c, in, n, true)); }
+IMUL_FORM(4)
+IMUL_FORM(8)
+
+interp_fn *imul_choose(const struct insn *in)
+{
+    static interp_fn *const forms[2][2][2] = {      /* width 4, 8; memory; immediate */
+        { { imul_rr4, imul_rri4 }, { imul_rm4, imul_rmi4 } }, { { imul_rr8, imul_rri8 }, { imul_rm8, imul_rmi8 } } };
+    bool memory = in->op[1].kind == OP_MEM, three = in->op[2].kind != OP_NONE;
+    if ((!memory && in->op[1].kind != OP_GPR) || in->op[0].size < 4)
+        return in->chain;
+    return forms[in->op[0].size == 8][memory][three];
 }
 
 /* --- division ------------------------------------------------------------------------------------------------- */

@@ -67,10 +67,23 @@ bool in_jcc(struct vcpu *c, const struct insn *in)
 /* --- forms ---------------------------------------------------------------------------------------------------- */
 
 #define CONDITIONS(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11) X(12) X(13) X(14) X(15)
+/* The next instruction's address, or the target if `taken`. */
+FORM_INLINE bool form_jump(struct vcpu *c, const struct insn *in, bool taken)
+{
+    u64 rip = form_rip(c, in);
+    if (taken) {
+        u64 target = branch_offset(in, rip + in->imm);
+        if (unlikely(!branch_fits(c, in, target)))
+            return false;
+        rip = target;
+    }
+    c->rip = rip;
+    return true;
+}
 #define JCC(cc) \
     static bool jcc_##cc(struct vcpu *c, const struct insn *in) \
     { \
-        return !flags_condition(c, cc) || jump(c, in, c->rip + in->imm); \
+        return form_run_last(c, in, form_jump(c, in, flags_condition(c, cc))); \
     }
 CONDITIONS(JCC)
 
@@ -81,35 +94,81 @@ interp_fn *jcc_choose(const struct insn *in)
     return forms[in->imm2 & 15];
 }
 
-static bool jmp_rel(struct vcpu *c, const struct insn *in) { return jump(c, in, c->rip + in->imm); }
-static bool call_rel(struct vcpu *c, const struct insn *in) { return call(c, in, c->rip + in->imm); }
-static bool call_rel64(struct vcpu *c, const struct insn *in)
+static bool jmp_rel(struct vcpu *c, const struct insn *in) { return form_run_last(c, in, form_jump(c, in, true)); }
+
+/* 64-bit mode */
+FORM_INLINE bool form_call(struct vcpu *c, const struct insn *in, u64 target)
 {
-    u64 target = c->rip + in->imm;
-    if (unlikely(!branch_ok(c, in, target)) || unlikely(!mem_write64(c, SEG_SS, c->rsp - 8, c->rip)))
+    if (unlikely(!is_canonical(target)) || unlikely(!form_store_at(c, SEG_SS, c->rsp - 8, 8, form_rip(c, in))))
         return false;
     c->rsp -= 8;
     c->rip = target;
     return true;
 }
-static bool ret_64(struct vcpu *c, const struct insn *in)
+static bool call_rel64(struct vcpu *c, const struct insn *in)
+{
+    return form_run_last(c, in, form_call(c, in, form_rip(c, in) + in->imm));
+}
+static bool call_r64(struct vcpu *c, const struct insn *in)
+{
+    return form_run_last(c, in, form_call(c, in, c->gpr[in->op[0].reg]));
+}
+static bool jmp_r64(struct vcpu *c, const struct insn *in)
+{
+    u64 target = c->gpr[in->op[0].reg];
+    if (unlikely(!is_canonical(target)))
+        return form_last(c, in);
+    c->rip = target;
+    return true;
+}
+FORM_INLINE bool form_ret(struct vcpu *c)
 {
     u64 target;
-    if (unlikely(!mem_read64(c, SEG_SS, c->rsp, &target)) || unlikely(!branch_ok(c, in, target)))
+    if (unlikely(!form_load_at(c, SEG_SS, c->rsp, 8, &target)) || unlikely(!is_canonical(target)))
         return false;
     c->rsp += 8;
     c->rip = target;
     return true;
 }
+static bool ret_64(struct vcpu *c, const struct insn *in) { return form_run_last(c, in, form_ret(c)); }
 
-interp_fn *jmp_choose(const struct insn *in) { return in->op[0].kind == OP_REL ? jmp_rel : in->run; }
+/* outside of it, 4 bytes per slot */
+static bool call_rel32(struct vcpu *c, const struct insn *in)
+{
+    u64 rip = form_rip(c, in), target = (u32)(rip + in->imm), sp = (c->rsp - 4) & stack_mask(c);
+    if (unlikely(!branch_fits(c, in, target)) || unlikely(!form_store_at(c, SEG_SS, sp, 4, rip)))
+        return form_last(c, in);
+    stack_set(c, sp);
+    c->rip = target;
+    return true;
+}
+static bool ret_32(struct vcpu *c, const struct insn *in)
+{
+    u64 target;
+    if (unlikely(!form_load_at(c, SEG_SS, c->rsp & stack_mask(c), 4, &target)) || unlikely(!branch_fits(c, in, target)))
+        return form_last(c, in);
+    stack_set(c, c->rsp + 4);
+    c->rip = target;
+    return true;
+}
+
+interp_fn *jmp_choose(const struct insn *in)
+{
+    if (in->op[0].kind == OP_REL)
+        return jmp_rel;
+    return in->opsize == 8 && in->op[0].kind == OP_GPR ? jmp_r64 : in->chain;
+}
 interp_fn *call_choose(const struct insn *in)
 {
-    return in->op[0].kind != OP_REL ? in->run : in->mode == 8 ? call_rel64 : call_rel;
+    if (in->op[0].kind == OP_REL)
+        return in->opsize == 8 ? call_rel64 : in->opsize == 4 ? call_rel32 : in->chain;
+    return in->opsize == 8 && in->op[0].kind == OP_GPR ? call_r64 : in->chain;
 }
 interp_fn *ret_choose(const struct insn *in)
 {
-    return in->mode == 8 && in->op[0].kind == OP_NONE ? ret_64 : in->run;
+    if (in->op[0].kind != OP_NONE)
+        return in->chain;
+    return in->opsize == 8 ? ret_64 : in->opsize == 4 ? ret_32 : in->chain;
 }
 
 /* --- counting ------------------------------------------------------------------------------------------------- */

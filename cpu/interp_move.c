@@ -17,23 +17,26 @@ bool in_mov(struct vcpu *c, const struct insn *in)
     static bool mov_rr##n(struct vcpu *c, const struct insn *in) \
     { \
         form_set_reg(c, &in->op[0], n, form_reg(c, &in->op[1], n)); \
-        return true; \
+        return form_next(c, in); \
     } \
     static bool mov_ri##n(struct vcpu *c, const struct insn *in) \
     { \
         form_set_reg(c, &in->op[0], n, in->imm); \
-        return true; \
+        return form_next(c, in); \
     } \
     static bool mov_rm##n(struct vcpu *c, const struct insn *in) \
     { \
         u64 v; \
         if (unlikely(!form_load(c, in, n, &v))) \
-            return false; \
+            return form_general(c, in); \
         form_set_reg(c, &in->op[0], n, v); \
-        return true; \
+        return form_next(c, in); \
     } \
-    static bool mov_mr##n(struct vcpu *c, const struct insn *in) { return form_store(c, in, n, form_reg(c, &in->op[1], n)); } \
-    static bool mov_mi##n(struct vcpu *c, const struct insn *in) { return form_store(c, in, n, in->imm); }
+    static bool mov_mr##n(struct vcpu *c, const struct insn *in) \
+    { \
+        return form_run(c, in, form_store(c, in, n, form_reg(c, &in->op[1], n))); \
+    } \
+    static bool mov_mi##n(struct vcpu *c, const struct insn *in) { return form_run(c, in, form_store(c, in, n, in->imm)); }
 MOV_FORM(1)
 MOV_FORM(2)
 MOV_FORM(4)
@@ -51,7 +54,7 @@ interp_fn *move_choose(const struct insn *in)
     };
     enum form form = form_of(in);
     int width = form_width(in->op[0].size);
-    return form == FORM_COUNT || width < 0 ? in->run : forms[form][width];
+    return form == FORM_COUNT || width < 0 ? in->chain : forms[form][width];
 }
 
 /* --- MOVZX MOVSX MOVSXD --------------------------------------------------------------------------------------- */
@@ -85,8 +88,10 @@ FORM_INLINE bool extend_mem(struct vcpu *c, const struct insn *in, unsigned from
     return true;
 }
 #define EXTEND(name, sign, from, to) \
-    static bool name##_r##from##to(struct vcpu *c, const struct insn *in) { return extend_reg(c, in, from, to, sign); } \
-    static bool name##_m##from##to(struct vcpu *c, const struct insn *in) { return extend_mem(c, in, from, to, sign); }
+    static bool name##_r##from##to(struct vcpu *c, const struct insn *in) \
+        { return form_run(c, in, extend_reg(c, in, from, to, sign)); } \
+    static bool name##_m##from##to(struct vcpu *c, const struct insn *in) \
+        { return form_run(c, in, extend_mem(c, in, from, to, sign)); }
 EXTEND(zx, false, 1, 4)
 EXTEND(zx, false, 2, 4)
 EXTEND(sx, true, 1, 4)
@@ -107,9 +112,9 @@ interp_fn *extend_choose(const struct insn *in)
     bool sign = in->run != in_movzx;
     for (unsigned i = 0; i < ARRAY_LEN(forms); i++) {
         if (forms[i].sign == sign && forms[i].from == in->op[1].size && forms[i].to == in->op[0].size)
-            return form_is_reg(&in->op[1]) ? forms[i].reg : in->op[1].kind == OP_MEM ? forms[i].mem : in->run;
+            return form_is_reg(&in->op[1]) ? forms[i].reg : in->op[1].kind == OP_MEM ? forms[i].mem : in->chain;
     }
-    return in->run;
+    return in->chain;
 }
 
 /* --- LEA ------------------------------------------------------------------------------------------------------ */
@@ -123,12 +128,12 @@ bool in_lea(struct vcpu *c, const struct insn *in)
 static bool lea_4(struct vcpu *c, const struct insn *in)
 {
     c->gpr[in->op[0].reg] = (u32)(c->gpr[in->base] + (c->gpr[in->index] << in->scale) + in->disp);
-    return true;
+    return form_next(c, in);
 }
 static bool lea_8(struct vcpu *c, const struct insn *in)
 {
     c->gpr[in->op[0].reg] = c->gpr[in->base] + (c->gpr[in->index] << in->scale) + in->disp;
-    return true;
+    return form_next(c, in);
 }
 
 interp_fn *lea_choose(const struct insn *in)
@@ -137,7 +142,7 @@ interp_fn *lea_choose(const struct insn *in)
         return lea_8;
     if (in->op[0].size >= 4 && in->addrsize >= 4)
         return lea_4;
-    return in->run;
+    return in->chain;
 }
 
 /* --- XCHG, XLAT ----------------------------------------------------------------------------------------------- */
@@ -150,6 +155,28 @@ bool in_xchg(struct vcpu *c, const struct insn *in)
                operand_write(c, in, 0, b);
     return operand_rmw(c, in, 0, &a) && operand_read(c, in, 1, &b) && operand_write(c, in, 0, b) &&
            operand_write(c, in, 1, a);
+}
+
+static bool xchg_rr4(struct vcpu *c, const struct insn *in)
+{
+    u32 a = (u32)c->gpr[in->op[0].reg], b = (u32)c->gpr[in->op[1].reg];
+    c->gpr[in->op[0].reg] = b;
+    c->gpr[in->op[1].reg] = a;
+    return form_next(c, in);
+}
+static bool xchg_rr8(struct vcpu *c, const struct insn *in)
+{
+    u64 a = c->gpr[in->op[0].reg], b = c->gpr[in->op[1].reg];
+    c->gpr[in->op[0].reg] = b;
+    c->gpr[in->op[1].reg] = a;
+    return form_next(c, in);
+}
+
+interp_fn *xchg_choose(const struct insn *in)
+{
+    if (in->op[0].kind != OP_GPR || in->op[1].kind != OP_GPR || in->op[0].size < 4)
+        return in->chain;
+    return in->op[0].size == 4 ? xchg_rr4 : xchg_rr8;
 }
 
 bool in_xlat(struct vcpu *c, const struct insn *in)
@@ -186,17 +213,17 @@ bool in_setcc(struct vcpu *c, const struct insn *in)
     static bool cmov4_##cc(struct vcpu *c, const struct insn *in) \
     { \
         c->gpr[in->op[0].reg] = (u32)c->gpr[in->op[flags_condition(c, cc)].reg]; \
-        return true; \
+        return form_next(c, in); \
     } \
     static bool cmov8_##cc(struct vcpu *c, const struct insn *in) \
     { \
         c->gpr[in->op[0].reg] = c->gpr[in->op[flags_condition(c, cc)].reg]; \
-        return true; \
+        return form_next(c, in); \
     } \
     static bool set_##cc(struct vcpu *c, const struct insn *in) \
     { \
         gpr_write8(c, &in->op[0], flags_condition(c, cc)); \
-        return true; \
+        return form_next(c, in); \
     }
 CONDITIONS(COND_FORMS)
 
@@ -206,7 +233,7 @@ interp_fn *cmov_choose(const struct insn *in)
 #define NAME8(cc) cmov8_##cc,
     static interp_fn *const four[16] = { CONDITIONS(NAME4) }, *const eight[16] = { CONDITIONS(NAME8) };
     if (in->op[1].kind != OP_GPR || in->op[0].size < 4)
-        return in->run;
+        return in->chain;
     return (in->op[0].size == 4 ? four : eight)[in->imm2 & 15];
 }
 
@@ -214,7 +241,7 @@ interp_fn *setcc_choose(const struct insn *in)
 {
 #define NAME(cc) set_##cc,
     static interp_fn *const forms[16] = { CONDITIONS(NAME) };
-    return form_is_reg(&in->op[0]) ? forms[in->imm2 & 15] : in->run;
+    return form_is_reg(&in->op[0]) ? forms[in->imm2 & 15] : in->chain;
 }
 
 /* --- AH and the flags ----------------------------------------------------------------------------------------- */
@@ -240,7 +267,10 @@ bool in_std(struct vcpu *c, const struct insn *in) { c->eflags |= EFL_DF; return
 
 /* --- nothing -------------------------------------------------------------------------------------------------- */
 
+static bool nothing(struct vcpu *c, const struct insn *in) { return form_next(c, in); }
+
 bool in_nop(struct vcpu *c, const struct insn *in) { return true; }
+interp_fn *nop_choose(const struct insn *in) { return nothing; }
 bool in_pause(struct vcpu *c, const struct insn *in) { return true; }
 bool in_endbr32(struct vcpu *c, const struct insn *in) { return true; }
 bool in_endbr64(struct vcpu *c, const struct insn *in) { return true; }

@@ -129,8 +129,8 @@ FORM_INLINE bool shift_cl(struct vcpu *c, const struct insn *in, unsigned n, shi
     return true;
 }
 #define SHIFT_FORM(name, op, n) \
-    static bool name##_i##n(struct vcpu *c, const struct insn *in) { return shift_imm(c, in, n, op); } \
-    static bool name##_c##n(struct vcpu *c, const struct insn *in) { return shift_cl(c, in, n, op); }
+    static bool name##_i##n(struct vcpu *c, const struct insn *in) { return form_run(c, in, shift_imm(c, in, n, op)); } \
+    static bool name##_c##n(struct vcpu *c, const struct insn *in) { return form_run(c, in, shift_cl(c, in, n, op)); }
 #define SHIFT_OPS(X, n) X(shl, shift_left, n) X(shr, shift_right, n) X(sar, shift_arith, n) X(rol, rotate_left, n) \
     X(ror, rotate_right, n)
 SHIFT_OPS(SHIFT_FORM, 4)
@@ -143,12 +143,12 @@ interp_fn *shift_choose(const struct insn *in)
     unsigned n = in->op[0].size;
     bool imm = in->op[1].kind == OP_IMM && in->op[1].reg == 0;
     if (in->op[0].kind != OP_GPR || n < 4 || (imm && !masked_count(n, in->imm)) || (!imm && in->op[1].kind != OP_GPR))
-        return in->run;
+        return in->chain;
     for (unsigned i = 0; i < ARRAY_LEN(four); i++) {
         if (four[i].general == in->run)
             return n == 4 ? (imm ? four[i].imm : four[i].cl) : (imm ? eight[i].imm : eight[i].cl);
     }
-    return in->run;
+    return in->chain;
 }
 
 /* --- double shifts -------------------------------------------------------------------------------------------- */

@@ -33,46 +33,60 @@ bool in_pop(struct vcpu *c, const struct insn *in)
     return true;
 }
 
-static bool push_r64(struct vcpu *c, const struct insn *in)
+/* Stack of 8 bytes (64-bit mode) or 4 bytes per slot. */
+FORM_INLINE bool push(struct vcpu *c, unsigned n, u64 v)
 {
-    if (unlikely(!mem_write64(c, SEG_SS, c->rsp - 8, c->gpr[in->op[0].reg])))
+    u64 sp = (c->rsp - n) & (n == 8 ? ~(u64)0 : stack_mask(c));
+    if (unlikely(!form_store_at(c, SEG_SS, sp, n, v)))
         return false;
-    c->rsp -= 8;
+    if (n == 8)
+        c->rsp = sp;
+    else
+        stack_set(c, sp);
     return true;
 }
-static bool pop_r64(struct vcpu *c, const struct insn *in)
-{
-    u64 v;
-    if (unlikely(!mem_read64(c, SEG_SS, c->rsp, &v)))
-        return false;
-    c->rsp += 8;
-    c->gpr[in->op[0].reg] = v;
-    return true;
-}
-static bool push_r32(struct vcpu *c, const struct insn *in) { return stack_push(c, 4, c->gpr[in->op[0].reg]); }
-static bool push_imm32(struct vcpu *c, const struct insn *in) { return stack_push(c, 4, in->imm); }
-static bool pop_r32(struct vcpu *c, const struct insn *in)
+FORM_INLINE bool pop(struct vcpu *c, unsigned n, unsigned reg)
 {
     u64 v;
-    if (unlikely(!stack_pop(c, 4, &v)))
+    if (unlikely(!form_load_at(c, SEG_SS, c->rsp & (n == 8 ? ~(u64)0 : stack_mask(c)), n, &v)))
         return false;
-    c->gpr[in->op[0].reg] = v;
+    if (n == 8)
+        c->rsp += 8;
+    else
+        stack_set(c, c->rsp + n);
+    c->gpr[reg] = v;
     return true;
 }
+FORM_INLINE bool push_mem(struct vcpu *c, const struct insn *in, unsigned n)
+{
+    u64 v;
+    return form_load(c, in, n, &v) && push(c, n, v);
+}
+#define STACK_FORM(n) \
+    static bool push_r##n(struct vcpu *c, const struct insn *in) { return form_run(c, in, push(c, n, c->gpr[in->op[0].reg])); } \
+    static bool push_i##n(struct vcpu *c, const struct insn *in) { return form_run(c, in, push(c, n, in->imm)); } \
+    static bool push_m##n(struct vcpu *c, const struct insn *in) { return form_run(c, in, push_mem(c, in, n)); } \
+    static bool pop_r##n(struct vcpu *c, const struct insn *in) { return form_run(c, in, pop(c, n, in->op[0].reg)); }
+STACK_FORM(4)
+STACK_FORM(8)
 
 interp_fn *push_choose(const struct insn *in)
 {
-    if (in->op[0].kind == OP_IMM)
-        return in->opsize == 4 ? push_imm32 : in->run;
-    if (in->op[0].kind != OP_GPR)
-        return in->run;
-    return in->opsize == 8 && in->mode == 8 ? push_r64 : in->opsize == 4 ? push_r32 : in->run;
+    bool wide = in->opsize == 8;
+    if (in->opsize == 2)
+        return in->chain;
+    switch (in->op[0].kind) {
+    case OP_GPR: return wide ? push_r8 : push_r4;
+    case OP_IMM: return wide ? push_i8 : push_i4;
+    case OP_MEM: return wide ? push_m8 : push_m4;
+    default: return in->chain;
+    }
 }
 interp_fn *pop_choose(const struct insn *in)
 {
-    if (in->op[0].kind != OP_GPR)
-        return in->run;
-    return in->opsize == 8 && in->mode == 8 ? pop_r64 : in->opsize == 4 ? pop_r32 : in->run;
+    if (in->op[0].kind != OP_GPR || in->opsize == 2)
+        return in->chain;
+    return in->opsize == 8 ? pop_r8 : pop_r4;
 }
 
 /* --- PUSHA, POPA ------------------------------------------------------------------------------------------------- */

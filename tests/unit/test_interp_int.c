@@ -75,7 +75,7 @@ static int run(const char *bytes, unsigned n)
     ck_assert_uint_eq(in.len, n);
     interp_prepare(&in);
     c->rip = rip + n;
-    if (in.run(c, &in))
+    if (interp_run_form(c, &in))
         return -1;
     c->rip = rip;
     return c->exc.vector;

@@ -343,7 +343,7 @@ static bool run_guest(struct attempt *t, const struct insn *in)
     u64 rip = CODE_AT;
     do {
         cpu->rip = rip + in->len;
-        if (!in->run(cpu, in))
+        if (!interp_run_form(cpu, in))
             return false;
     } while (cpu->rip == rip);
     return true;
