@@ -82,7 +82,7 @@ struct vcpu {
     /* hot */
     union {
         u64 gpr[GPR_COUNT];
-        struct { u64 rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15, rip, zero; };
+        struct { u64 rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15, rip, zero, block_rip; };
     };
     _Atomic u32 pending;        /* enum pending */
     u32 eflags;                 /* all bits but the status flags, which flags.h computes; read with rflags_get() */
@@ -98,7 +98,10 @@ struct vcpu {
     _Atomic u32 wake_mask;      /* bits of pending that end the host's wait() */
     u8 access_checks;           /* enum access_check; while any bit is set, flat_read and flat_write of all segments are 0 */
     struct segment seg[SEG_COUNT];
-    u64 icount;                 /* instructions retired since power-on */
+    u64 icount;                 /* instructions retired and exceptions delivered since power-on */
+    u64 block_icount;           /* icount at the start of the block that runs */
+    const struct insn *stop;    /* where a block stopped before its end: interp.c */
+    bool stop_fault;            /* because of a fault; else because the code is stale */
     u64 icount_limit;           /* PEND_TIMER is set when icount reaches it; UINT64_MAX: never */
 
     struct mmu mmu;             /* paging mode, TLB */
