@@ -249,7 +249,8 @@ def run_case(name, case, options):
 
 
 def paths(options, folder):
-    return {"shared": SHARED + "/guests", "guests": CACHE + "/guests", "demo": CACHE + "/demo", "tmp": folder,
+    return {"shared": SHARED + "/guests", "guests": CACHE + "/guests", "demo": CACHE + "/demo",
+            "debian": CACHE + "/debian", "tmp": folder,
             "build": os.path.dirname(os.path.abspath(options.shadow86)), "here": HERE}
 
 
