@@ -328,7 +328,7 @@ static bool place_memory(struct test_case *t, const u64 *features, enum fill kin
         return true;
     near_segment(t, in->seg);
     t->target = pick_target(memory_size(in));
-    if (case_row(t)->attr & ATTR_X87 && segment_base(t, in->seg) >> 40)
+    if (segment_base(t, in->seg) >> 40 && t->target - DATA_AT > DATA_BYTES)
         t->target = DATA_AT + below(0x1f00);
     if (in->vsib) {
         random_indices(t);

@@ -51,12 +51,16 @@ static const struct rule { enum kind kind; const char *names, *where, *why; } ru
     { PARTLY,  "call_far ret_far iret jmp_far",           "SDM 2A CALL",            "from other modes to 64-bit code, with SS not flat: AMD's stack "
                                                                                     "accesses are the new mode's" },
     { PARTLY,  "pextrd pinsrd",                           "SDM 2B PEXTRD",          "VEX.W outside 64-bit mode: ignored by Intel, #UD with AMD" },
+    { FORGIVEN, "call_far",                               "SDM 2A CALL",            "from 64-bit to other code, with RSP above 4 GiB: AMD pushes with "
+                                                                                    "the new mode's stack pointer" },
+    { FORGIVEN, "x87",                                    "SDM 3A 6.9",             "10 bytes, outside 64-bit mode: #GP, or #PF for the first part" },
+    { FORGIVEN, "xsave xrstor xsaveopt xsavec",           "SDM 1 13.4",             "parts of the area for components that are not moved may fault" },
     { FORGIVEN, "maskmovq maskmovdqu",                    "SDM 2B MASKMOVDQU",      "bytes that are not selected may fault" },
     { FORGIVEN, "fst fstp fist fistp fisttp fbstp",       "SDM 1 8.6",              "unmasked exception and bad address: AMD faults first, with us "
                                                                                     "nothing is stored then" },
     { FORGIVEN, "maskmovq",                               "SDM 3A 6.9",             "after a fault: AMD has changed to MMX state already" },
-    { PARTLY,  "x87, gathers",                            "SDM 1 3.3.7.1",          "segment bases that take a non-canonical offset to a canonical "
-                                                                                    "address: AMD's microcode faults" },
+    { PARTLY,  "all",                                     "SDM 1 3.3.7.1",          "segment bases that take a non-canonical offset to a canonical "
+                                                                                    "address: AMD may fault" },
     { FORGIVEN, "cmps",                                   "SDM 3A 6.9",             "both operands fault: which of them comes first" },
     { FORGIVEN, "enter call_far ret_far iret jmp_far",     "SDM 3A 6.9",             "which of several faults comes first, and memory below rSP then: "
                                                                                     "AMD pushes before it has checked everything" },
@@ -128,7 +132,8 @@ bool rules_host_runs(unsigned row, bool vex, unsigned vl)
     return host_has(insn_rows[row].cpuid) && (!vex || host_has(CPUID_AVX)) && (!vex || vl < 32 || host_has(CPUID_AVX2));
 }
 
-/* Opcodes that the decoder rightly takes for #UD while the host knows them: SSE4a, VAES, VPCLMULQDQ, group 0F 01. */
+/* Opcodes that the decoder rightly takes for #UD while the host knows them: SSE4a, VAES, VPCLMULQDQ, group 0F 01;
+ * VPERMQ and VPERMPD with VEX.W 0, which AMD ignores. */
 static bool host_extra(const struct test_case *t)
 {
     const u8 *p = t->bytes, *end = p + 15;
@@ -141,7 +146,7 @@ static bool host_extra(const struct test_case *t)
     if (p[0] == 0xc4 && (p[1] & 31) == 2)
         return p[3] >= 0xdc && p[3] <= 0xdf;
     if (p[0] == 0xc4 && (p[1] & 31) == 3)
-        return p[3] == 0x44;
+        return p[3] == 0x44 || p[3] <= 0x01;
     if (p[0] != 0x0f)
         return p[0] == 0xf1 || p[0] == 0xcc || p[0] == 0xcd;
     if (p[1] == 0x00)
@@ -183,10 +188,13 @@ bool rules_may_run(const struct test_case *t)
     if (rules_not_run(name) || !rules_host_runs(in->row, in->vex, in->vl))
         return false;
     if (t->before.rflags & EFL_AC && (row->attr & (ATTR_SSE | ATTR_MMX | ATTR_X87) ||
-        listed("fxsave fxrstor xsave xrstor xsaveopt xsavec lds les lss lfs lgs bound call_far jmp_far ret_far iret enter", name)))
+        listed("fxsave fxrstor xsave xrstor xsaveopt xsavec lds les lss lfs lgs bound call_far jmp_far ret_far iret enter push_sreg", name)))
         return false;
     if (listed("shld shrd", name))
         return !(in->op[0].size == 2 && shift_count(t) > 16);
+    if (listed("bt bts btr btc", name) && in->modrm_mem && t->mode == 8 &&
+        ((in->seg == SEG_FS && t->before.fsbase >> 40) || (in->seg == SEG_GS && t->before.gsbase >> 40)))
+        return false;
     if (listed("call_far jmp_far lss lfs lgs", name) && in->rex_w)
         return false;
     if (listed("movsxd", name))
@@ -301,6 +309,14 @@ static void forgive_fault(const struct native_state *ours, struct native_state *
     host->cr2 = ours->cr2;
 }
 
+static unsigned operand_bytes(const struct test_case *t)
+{
+    for (unsigned i = 0; i < 4; i++)
+        if (t->in.op[i].kind == OP_MEM)
+            return t->in.op[i].size;
+    return 0;
+}
+
 /* The upper half of the slot that rSP points to. */
 static void forgive_slot(const struct test_case *t, const struct native_state *ours, const u8 *our_mem, u8 *host_mem)
 {
@@ -350,8 +366,13 @@ void rules_forgive(const struct test_case *t, struct native_state *ours, struct 
         host->gpr[t->in.op[0].reg] = (host->gpr[t->in.op[0].reg] & ~(u64)0xf0000) | (ours->gpr[t->in.op[0].reg] & 0xf0000);
     if (listed("cmps", name) && ours->vector != NO_FAULT && host->vector != NO_FAULT)
         forgive_fault(ours, host);
-    if (listed("push_sreg", name) && t->mode != 8 && t->in.opsize == 4)
+    if (listed("push_sreg", name) && t->mode != 8 && t->in.opsize == 4) {
+        if (host->vector != NO_FAULT) {
+            *host = *ours;
+            memcpy(host_mem, our_mem, DATA_BYTES);
+        }
         forgive_slot(t, ours, our_mem, host_mem);
+    }
     if (listed("pusha popa", name) && ours->vector != NO_FAULT && host->vector != NO_FAULT) {
         forgive_fault(ours, host);
         memcpy(host_mem, our_mem, DATA_BYTES);
@@ -368,6 +389,13 @@ void rules_forgive(const struct test_case *t, struct native_state *ours, struct 
         host->rip = ours->rip;
         memcpy(host_mem, our_mem, DATA_BYTES);
     }
+    if (listed("call_far", name) && t->mode == 8 && t->before.gpr[REG_RSP] >> 32 && host->sel[SEG_CS] != SEL_CODE64) {
+        *host = *ours;
+        memcpy(host_mem, our_mem, DATA_BYTES);
+    }
+    if (case_row(t)->attr & ATTR_X87 && t->mode != 8 && operand_bytes(t) == 10 && ours->vector != NO_FAULT &&
+        host->vector != NO_FAULT)
+        forgive_fault(ours, host);
     if (listed("fst fstp fist fistp fisttp fbstp", name) && ours->vector == NO_FAULT && host->vector >= EXC_SS &&
         host->vector <= EXC_PF && ours->fx[FX_FSW] & 0x80) {
         forgive_fault(ours, host);
@@ -381,6 +409,10 @@ void rules_forgive(const struct test_case *t, struct native_state *ours, struct 
     }
     if (listed("enter call call_far ret_far iret jmp_far", name) && ours->vector != NO_FAULT && host->vector != NO_FAULT) {
         forgive_fault(ours, host);
+        memcpy(host_mem, our_mem, DATA_BYTES);
+    }
+    if (listed("xsave xrstor xsaveopt xsavec", name) && ours->vector == NO_FAULT && host->vector >= EXC_SS && host->vector <= EXC_PF) {
+        *host = *ours;
         memcpy(host_mem, our_mem, DATA_BYTES);
     }
     if (listed("fxsave fxrstor xsave xrstor xsaveopt xsavec fldenv frstor fnstenv fnsave", name) && ours->vector >= EXC_SS && host->vector >= EXC_SS &&
