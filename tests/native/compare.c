@@ -80,6 +80,9 @@ static bool compare(const struct test_case *t, const struct native_state *host, 
         bad |= differ("fcw", -1, b->fx + FX_FCW, host->fx + FX_FCW, ours->fx + FX_FCW, 2);
         bad |= differ("fsw", -1, b->fx + FX_FSW, host->fx + FX_FSW, ours->fx + FX_FSW, 2);
         bad |= differ("ftw", -1, b->fx + FX_FTW, host->fx + FX_FTW, ours->fx + FX_FTW, 1);
+        bad |= differ("fop", -1, b->fx + FX_FOP, host->fx + FX_FOP, ours->fx + FX_FOP, 2);
+        bad |= differ("fip", -1, b->fx + FX_FIP, host->fx + FX_FIP, ours->fx + FX_FIP, 8);
+        bad |= differ("fdp", -1, b->fx + FX_FDP, host->fx + FX_FDP, ours->fx + FX_FDP, 8);
         bad |= differ("mxcsr", -1, b->fx + FX_MXCSR, host->fx + FX_MXCSR, ours->fx + FX_MXCSR, 4);
         for (int i = 0; i < 8; i++)
             bad |= differ("st", i, b->fx + FX_ST + 16 * i, host->fx + FX_ST + 16 * i, ours->fx + FX_ST + 16 * i, 10);

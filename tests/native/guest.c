@@ -181,6 +181,9 @@ static void save_fp(const struct vcpu *c, struct native_state *s)
     memcpy(s->fx + FX_FCW, &c->x87.cw, 2);
     memcpy(s->fx + FX_FSW, &c->x87.sw, 2);
     s->fx[FX_FTW] = (u8)~c->x87.empty;
+    memcpy(s->fx + FX_FOP, &c->x87.fop, 2);
+    memcpy(s->fx + FX_FIP, &c->x87.fip, 8);
+    memcpy(s->fx + FX_FDP, &c->x87.fdp, 8);
     for (unsigned i = 0; i < 8; i++)
         memcpy(s->fx + FX_ST + 16 * i, &c->x87.r[(top + i) & 7], 10);
     memcpy(s->fx + FX_MXCSR, &c->mxcsr, 4);

@@ -48,7 +48,7 @@ static u64 number(const char *s, const char *option)
 
 static void parse_case(const char *s)
 {
-    unsigned long long n;
+    unsigned long long n = 0;
     char junk;
     if (!s || sscanf(s, "%u:%llu%c", &options.row, &n, &junk) != 2 || (options.row >= insn_row_count && options.row != ANY_ROW))
         fail("bad case", s);

@@ -26,7 +26,7 @@ struct native_state {
     u32 error;
     u64 cr2;
 };
-enum { FX_FCW = 0, FX_FSW = 2, FX_FTW = 4, FX_MXCSR = 24, FX_ST = 32, FX_XMM = 160 };
+enum { FX_FCW = 0, FX_FSW = 2, FX_FTW = 4, FX_FOP = 6, FX_FIP = 8, FX_FDP = 16, FX_MXCSR = 24, FX_ST = 32, FX_XMM = 160 };
 
 /* Selectors of the local descriptor table that both sides get (modify_ldt), beside Linux's own GDT. */
 enum ldt_index { LDT_DATA32, LDT_DATA16, LDT_CODE16, LDT_READ_ONLY, LDT_DOWN, LDT_ABSENT, LDT_EXEC_ONLY, LDT_COUNT };
