@@ -1,0 +1,11 @@
+# The front end as its users see it: command line, gdb; and who includes what.
+find_program(PYTHON3 python3)
+if(PYTHON3)
+    add_test(NAME unit.check-layers COMMAND ${CMAKE_SOURCE_DIR}/tests/check-layers ${CMAKE_SOURCE_DIR})
+    set_tests_properties(unit.check-layers PROPERTIES LABELS unit TIMEOUT 60)
+    if(TARGET shadow86)
+        add_test(NAME unit.cli COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/cli/cli.py $<TARGET_FILE:shadow86>)
+        add_test(NAME unit.gdb COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/gdb/gdb.py $<TARGET_FILE:shadow86>)
+        set_tests_properties(unit.cli unit.gdb PROPERTIES LABELS unit TIMEOUT 600)
+    endif()
+endif()
