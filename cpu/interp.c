@@ -1,8 +1,8 @@
 /* interp.c - the interpreter's loop: finding code, running blocks, delivering faults, single steps.
  *
  * interp_run looks at the pending word, then runs decoded blocks (icache.c) until something is pending, a fault has been
- * delivered, or an instruction with ATTR_SYS has run: after each of these, anything may have changed. In between, page
- * tables, mode and privilege stay as they are, so control that stays on the same page needs no new translation.
+ * delivered, or an instruction with ATTR_SYS has run: after each of these, anything may have changed. In between, mode and
+ * privilege stay as they are.
  *
  * One instruction at a time (step_one) run: what crosses a page or CS's limit, code that is not in memory (MMIO), the last
  * instructions before icount_limit, and everything while cpu_stepping.
@@ -167,8 +167,10 @@ static bool fetch_bytes(struct vcpu *c, gla a, u8 *buf, unsigned bytes)
     const u8 *host;
     if (!mmu_fetch(&c->mmu, a, c->mmu.view, &pa, &host))
         return mem_page_fault(c);
-    for (unsigned i = 0; i < bytes; i++)
-        buf[i] = host ? host[i] : (u8)physmap_read_int(c->mmu.phys, pa + i, 1);
+    if (host)
+        memcpy(buf, host, bytes);
+    else
+        mmu_read_phys(&c->mmu, pa, buf, bytes);
     return true;
 }
 
@@ -266,11 +268,8 @@ static inline bool run_block(struct vcpu *c, const struct block *b)
     return true;
 }
 
-/* The page that RIP is on, and where it is in physical memory. */
-struct window { gla page; gpa pa; };
-
 /* The block at RIP; NULL if something else was done in its place (one instruction, a fault). */
-static struct block *enter(struct vcpu *c, struct window *w)
+static struct block *enter(struct vcpu *c)
 {
     gpa pa;
     const u8 *host;
@@ -278,14 +277,11 @@ static struct block *enter(struct vcpu *c, struct window *w)
         exception_deliver(c);
         return NULL;
     }
-    gla a = code_linear(c, c->rip);
-    if (!mmu_fetch(&c->mmu, a, c->mmu.view, &pa, &host)) {
+    if (!mmu_fetch(&c->mmu, code_linear(c, c->rip), c->mmu.view, &pa, &host)) {
         mem_page_fault(c);
         exception_deliver(c);
         return NULL;
     }
-    w->page = a & PAGE_MASK;
-    w->pa = pa & PAGE_MASK;
     struct block *b = icache_find(c->icache, pa, c->code_size);
     if (!b && host)
         b = icache_build(c, pa, host);
@@ -294,13 +290,12 @@ static struct block *enter(struct vcpu *c, struct window *w)
     return b;
 }
 
-/* The block that follows b without a new translation, NULL if it has to be looked up in full. */
-static struct block *follow(struct vcpu *c, struct block *b, const struct window *w)
+/* The block that follows b. A fetch that hits the TLB cannot fault, a block that was there before is found in a link of b. */
+static inline struct block *follow(struct vcpu *c, struct block *b)
 {
-    gla a = code_linear(c, c->rip);
-    if ((a & PAGE_MASK) != w->page)
-        return NULL;
-    gpa pa = w->pa | (a & ~PAGE_MASK);
+    gpa pa;
+    if (unlikely(!mmu_fetch_hit(&c->mmu, code_linear(c, c->rip), &pa)))
+        return enter(c);
     struct block *n = b->link[0];
     if (n && n->pa == pa)
         return n;
@@ -308,17 +303,18 @@ static struct block *follow(struct vcpu *c, struct block *b, const struct window
     if (n && n->pa == pa)
         return n;
     n = icache_find(c->icache, pa, c->code_size);
-    if (n)
-        b->link[pa != b->pa + b->bytes] = n;
+    if (unlikely(!n))
+        return enter(c);
+    b->link[pa != b->pa + b->bytes] = n;
     return n;
 }
 
+/* Mode and CS are as they were until something makes it return. */
 static void run_blocks(struct vcpu *c)
 {
-    struct window w;
-    struct block *b = enter(c, &w);
+    struct block *b = enter(c);
+    u64 limit = in_64bit_mode(c) ? UINT64_MAX : c->seg[SEG_CS].limit;
     while (b) {
-        u64 limit = in_64bit_mode(c) ? UINT64_MAX : c->seg[SEG_CS].limit;
         if (unlikely(c->rip + b->bytes - 1 > limit) || unlikely(c->icount + b->count >= c->icount_limit)) {
             step_one(c);
             return;
@@ -326,21 +322,19 @@ static void run_blocks(struct vcpu *c)
         bool sys = b->sys;
         if (!run_block(c, b) || sys || unlikely(requests(c)))
             return;
-        struct block *next = follow(c, b, &w);
-        b = next ? next : enter(c, &w);
+        b = follow(c, b);
     }
 }
 
 /* With a debugger's stops: one block without any inside, or one instruction. */
 static void run_debugged(struct vcpu *c)
 {
-    struct window w;
     struct block *b;
     if (debugger_stops_here(c))
         return;
     if (cpu_stepping(c) || debugger_single_steps(c))
         interp_step(c);
-    else if ((b = enter(c, &w))) {
+    else if ((b = enter(c))) {
         u64 limit = in_64bit_mode(c) ? UINT64_MAX : c->seg[SEG_CS].limit;
         if (c->rip + b->bytes - 1 > limit || c->icount + b->count >= c->icount_limit ||
             debugger_stops_inside(c, cpu_pc(c) + 1, b->bytes - 1))

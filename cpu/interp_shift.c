@@ -113,41 +113,54 @@ SHIFT(ror, rotate_right)
 SHIFT(rcl, rotate_carry_left)
 SHIFT(rcr, rotate_carry_right)
 
-/* Register by a non-zero immediate, 4 and 8 bytes. */
+/* Register by a non-zero immediate, register by CL. */
 FORM_INLINE bool shift_imm(struct vcpu *c, const struct insn *in, unsigned n, shift_fn *op)
 {
-    u64 *r = &c->gpr[in->op[0].reg];
-    *r = op(c, n, flags_truncate(n, *r), (unsigned)in->imm & (8 * n - 1));
+    u64 a = flags_truncate(n, form_reg(c, &in->op[0], n));
+    form_set_reg(c, &in->op[0], n, op(c, n, a, masked_count(n, in->imm)));
     return true;
 }
 FORM_INLINE bool shift_cl(struct vcpu *c, const struct insn *in, unsigned n, shift_fn *op)
 {
-    u64 *r = &c->gpr[in->op[0].reg];
-    unsigned count = c->rcx & (8 * n - 1);
-    u64 a = flags_truncate(n, *r);
-    *r = count ? op(c, n, a, count) : a;
+    unsigned count = masked_count(n, c->rcx);
+    u64 a = flags_truncate(n, form_reg(c, &in->op[0], n));
+    form_set_reg(c, &in->op[0], n, count ? op(c, n, a, count) : a);
+    return true;
+}
+FORM_INLINE bool shift_mem(struct vcpu *c, const struct insn *in, unsigned n, shift_fn *op)
+{
+    u64 a;
+    u8 *p = form_rmw(c, in, n, &a);
+    if (unlikely(!p))
+        return false;
+    form_rmw_end(p, n, op(c, n, a, masked_count(n, in->imm)));
     return true;
 }
 #define SHIFT_FORM(name, op, n) \
     static bool name##_i##n(struct vcpu *c, const struct insn *in) { return form_run(c, in, shift_imm(c, in, n, op)); } \
-    static bool name##_c##n(struct vcpu *c, const struct insn *in) { return form_run(c, in, shift_cl(c, in, n, op)); }
+    static bool name##_c##n(struct vcpu *c, const struct insn *in) { return form_run(c, in, shift_cl(c, in, n, op)); } \
+    static bool name##_m##n(struct vcpu *c, const struct insn *in) { return form_run(c, in, shift_mem(c, in, n, op)); }
 #define SHIFT_OPS(X, n) X(shl, shift_left, n) X(shr, shift_right, n) X(sar, shift_arith, n) X(rol, rotate_left, n) \
     X(ror, rotate_right, n)
+SHIFT_OPS(SHIFT_FORM, 1)
+SHIFT_OPS(SHIFT_FORM, 2)
 SHIFT_OPS(SHIFT_FORM, 4)
 SHIFT_OPS(SHIFT_FORM, 8)
 
 interp_fn *shift_choose(const struct insn *in)
 {
-#define ROW(name, op, n) { in_##name, name##_i##n, name##_c##n },
-    static const struct { interp_fn *general, *imm, *cl; } four[] = { SHIFT_OPS(ROW, 4) }, eight[] = { SHIFT_OPS(ROW, 8) };
-    unsigned n = in->op[0].size;
-    bool imm = in->op[1].kind == OP_IMM && in->op[1].reg == 0;
-    if (in->op[0].kind != OP_GPR || n < 4 || (imm && !masked_count(n, in->imm)) || (!imm && in->op[1].kind != OP_GPR))
+    enum { IMM, CL, MEM_IMM };
+#define WIDTHS(name, form) { name##_##form##1, name##_##form##2, name##_##form##4, name##_##form##8 }
+#define ROW(name, op, n) { in_##name, { WIDTHS(name, i), WIDTHS(name, c), WIDTHS(name, m) } },
+    static const struct { interp_fn *general, *forms[3][4]; } ops[] = { SHIFT_OPS(ROW, 0) };
+    int width = form_width(in->op[0].size);
+    bool imm = in->op[1].kind == OP_IMM && in->op[1].reg == 0, memory = in->op[0].kind == OP_MEM;
+    if (width < 0 || (!memory && !form_is_reg(&in->op[0])) || (imm && !masked_count(in->op[0].size, in->imm)) ||
+        (!imm && (memory || in->op[1].kind != OP_GPR)))
         return in->chain;
-    for (unsigned i = 0; i < ARRAY_LEN(four); i++) {
-        if (four[i].general == in->run)
-            return n == 4 ? (imm ? four[i].imm : four[i].cl) : (imm ? eight[i].imm : eight[i].cl);
-    }
+    for (unsigned i = 0; i < ARRAY_LEN(ops); i++)
+        if (ops[i].general == in->run)
+            return ops[i].forms[memory ? MEM_IMM : imm ? IMM : CL][width];
     return in->chain;
 }
 

@@ -201,17 +201,20 @@ bool mem_probe_write(struct vcpu *c, enum sreg seg, u64 off, unsigned bytes)
 
 /* --- implicit supervisor accesses ----------------------------------------------------------------------------- */
 
+/* With CR4.SMAP they are never allowed on user pages, whatever EFLAGS.AC says (SDM 3A 4.6). */
+static enum view sys_view(const struct vcpu *c) { return c->cr4 & CR4_SMAP ? VIEW_KERNEL_SMAP : VIEW_KERNEL; }
+
 bool sys_read(struct vcpu *c, gla a, void *buf, unsigned bytes)
 {
-    return mmu_read(&c->mmu, a, buf, bytes, VIEW_KERNEL) || mem_page_fault(c);
+    return mmu_read(&c->mmu, a, buf, bytes, sys_view(c)) || mem_page_fault(c);
 }
 
 bool sys_write(struct vcpu *c, gla a, const void *buf, unsigned bytes)
 {
-    return mmu_write(&c->mmu, a, buf, bytes, VIEW_KERNEL) || mem_page_fault(c);
+    return mmu_write(&c->mmu, a, buf, bytes, sys_view(c)) || mem_page_fault(c);
 }
 
 bool sys_probe_write(struct vcpu *c, gla a, unsigned bytes)
 {
-    return mmu_probe(&c->mmu, a, bytes, ACCESS_WRITE, VIEW_KERNEL) || mem_page_fault(c);
+    return mmu_probe(&c->mmu, a, bytes, ACCESS_WRITE, sys_view(c)) || mem_page_fault(c);
 }

@@ -66,6 +66,7 @@ struct vcpu *vcpu_new(const char *model, struct physmap *phys, const struct cpu_
     c->apic_base = 0xfee00000 | 1 << 8;     /* the bootstrap processor: vcpu_reset keeps the bit */
     c->wake_mask = ~0u;
     mmu_init(&c->mmu, phys, m.phys_bits);
+    c->mmu.gbpages = cpu_has(&m, CPUID_PDPE1GB);
     if (!icache_new(c)) {
         snprintf(err, errlen, "no memory for the decoded-code cache");
         mmu_fini(&c->mmu);

@@ -111,7 +111,8 @@ struct tlb_entry { u64 tag; u64 addend; /* host address = linear address + adden
 #define TLB_INVALID 1
 
 struct mmu {
-    struct tlb_entry *rd, *wr;              /* tables of the current view (tlb[view][...]) */
+    struct tlb_entry *rd, *wr, *ex;         /* tables of the current view (tlb[view][...]) */
+    const u64 *ex_page;                     /* beside ex: the physical page, something else in the low bits */
     enum view view;
     struct mmu_fault fault;                 /* of the last function that returned false */
     struct physmap *phys;
@@ -186,12 +187,23 @@ MMU_INT(32)
 MMU_INT(64)
 #undef MMU_INT
 
+/* mmu_fetch for a page in the TLB that is memory. */
+static inline bool mmu_fetch_hit(const struct mmu *m, gla a, gpa *pa)
+{
+    unsigned i = tlb_index(a);
+    *pa = (m->ex_page[i] & PAGE_MASK) | (a & ~PAGE_MASK);
+    return likely(m->ex[i].tag == (a & PAGE_MASK));
+}
+
 struct tlb_entry *mmu_view_table(struct mmu *m, enum view view, enum access access);
+const u64 *mmu_view_pages(struct mmu *m, enum view view, enum access access);
 static inline void mmu_set_view(struct mmu *m, enum view view)
 {
     m->view = view;
     m->rd = mmu_view_table(m, view, ACCESS_READ);
     m->wr = mmu_view_table(m, view, ACCESS_WRITE);
+    m->ex = mmu_view_table(m, view, ACCESS_FETCH);
+    m->ex_page = mmu_view_pages(m, view, ACCESS_FETCH);
 }
 u64 mmu_walk_count(const struct mmu *m);    /* statistics: refills so far */
 

@@ -33,6 +33,11 @@ struct tlb_entry *mmu_view_table(struct mmu *m, enum view view, enum access acce
     return table_of(m->tlb->current, view, access)->entry;
 }
 
+const u64 *mmu_view_pages(struct mmu *m, enum view view, enum access access)
+{
+    return table_of(m->tlb->current, view, access)->info;
+}
+
 u64 mmu_walk_count(const struct mmu *m) { return m->tlb->walks; }
 
 /* --------------------------------------------------------------------------------------------- flushing ----- */
