@@ -1,7 +1,7 @@
 /* test_interp_int.c - the integer part of the interpreter: flags, operands, stack, near transfers, strings, faults that
  * leave nothing behind, decoded blocks under self-modification, single-stepping, exact instruction counts.
  *
- * Machine code is written as byte strings, its assembly beside it. test_interp_native.c compares the arithmetic with the
+ * Machine code is written as byte strings, its assembly beside it. tests/native compares the arithmetic with the
  * host CPU; here is what that cannot reach: other modes, faults, blocks.
  */
 #include <check.h>

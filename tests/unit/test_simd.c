@@ -1,7 +1,7 @@
 /* test_simd.c - vector instructions on any host: known answers (FIPS 197, FIPS 180-4, Intel's paper on PCLMULQDQ),
  * faults and what they leave behind, modes other than 64-bit, and the table against the functions.
  *
- * The exhaustive comparison with a real CPU is test_simd_native.c.
+ * The exhaustive comparison with a real CPU is tests/native.
  */
 #include "tests/unit/vec_guest.h"
 
