@@ -199,7 +199,7 @@ stepi
 printf "next %#x\\n", $pc
 set $ebx = 0x1234
 printf "ebx %#x xmm0 %#x cr0 %#x\\n", $ebx, $xmm0.v4_int32[0], $cr0
-watch *(int *)($esp - 4)
+eval "watch *(int *)%#x", $esp - 4
 continue
 delete
 set *(int *)0x600 = 0x11223344
@@ -209,7 +209,8 @@ kill
 """
     with open("script", "w") as f:
         f.write(script)
-    text = subprocess.run(["gdb", "-nx", "-batch", "-x", "script", KERNEL], capture_output=True, timeout=LIMIT).stdout.decode()
+    text = subprocess.run(["gdb", "-nx", "-batch", "-x", "script", KERNEL], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          timeout=LIMIT).stdout.decode()
     for pattern in ("at 0xfffffff0", f"entry {entry:#x} 0x2badb002", r"mov +\$0x[0-9a-f]+,%esp", f"next {entry + 5:#x}",
                     "ebx 0x1234 xmm0 (0|0x0) cr0 0x11", r"[Hh]ardware watchpoint 2", r"Old value|New value",
                     "0x600:\t0x11223344", "VM status: paused"):
