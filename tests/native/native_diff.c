@@ -210,10 +210,19 @@ static void run_all(u64 from, u64 count)
             continue;
         }
         run_mode(mode, from, count);
-        printf("%u-bit: %llu cases of %llu rows, %llu rows not run, %llu cases differ\n", mode * 8,
-               (unsigned long long)(totals.cases - before.cases), (unsigned long long)(totals.rows - before.rows),
-               (unsigned long long)(totals.missing - before.missing), (unsigned long long)(totals.different - before.different));
-        fflush(stdout);
+        if (options.cases)
+            printf("%u-bit: %llu cases of %llu rows, %llu rows not run, %llu cases differ\n", mode * 8,
+                   (unsigned long long)(totals.cases - before.cases), (unsigned long long)(totals.rows - before.rows),
+                   (unsigned long long)(totals.missing - before.missing), (unsigned long long)(totals.different - before.different));
+    }
+}
+
+/* Until a difference or Ctrl-C. */
+static void run_on(u64 from)
+{
+    for (u64 n = 0; !totals.different || options.all; n += 2000) {
+        run_all(from + n, 100);
+        printf("%llu cases, %llu differ\n", (unsigned long long)totals.cases, (unsigned long long)totals.different);
     }
 }
 
@@ -245,7 +254,6 @@ int main(int argc, char **argv)
     else if (options.cases)
         run_all(from, options.cases);
     else
-        for (u64 n = 0; !totals.different || options.all; n += 2000)
-            run_all(from + n, 100);
+        run_on(from);
     return totals.different != 0;
 }

@@ -90,12 +90,6 @@ static bool listed(const char *names, const char *name)
     return false;
 }
 
-static bool has_rule(enum kind kind, const char *names, const char *name)
-{
-    (void)kind;
-    return listed(names, name);
-}
-
 const char *rules_not_run(const char *name)
 {
     for (unsigned i = 0; i < ARRAY_LEN(rules); i++)
@@ -431,12 +425,12 @@ void rules_forgive(const struct test_case *t, struct native_state *ours, struct 
     if (listed("fxsave fxrstor xsave xrstor xsaveopt xsavec fldenv frstor fnstenv fnsave", name) && ours->vector >= EXC_SS && host->vector >= EXC_SS &&
         ours->vector <= EXC_PF && host->vector <= EXC_PF)
         forgive_fault(ours, host);
-    if (has_rule(FORGIVEN, "rcpps rcpss rsqrtps rsqrtss", name))
+    if (listed("rcpps rcpss rsqrtps rsqrtss", name))
         forgive_approximation(ours, host);
-    if (has_rule(FORGIVEN, "fsin fcos fsincos fptan fpatan f2xm1 fyl2x fyl2xp1", name))
+    if (listed("fsin fcos fsincos fptan fpatan f2xm1 fyl2x fyl2xp1", name))
         forgive_transcendental(ours, host);
-    if (has_rule(FORGIVEN, "fcomi fcomip fucomi fucomip", name))
+    if (listed("fcomi fcomip fucomi fucomip", name))
         host->fx[FX_FSW + 1] = (u8)((host->fx[FX_FSW + 1] & ~2) | (ours->fx[FX_FSW + 1] & 2));
-    if (has_rule(FORGIVEN, "fxsave xsave xsaveopt xsavec fnstenv fnsave", name))
+    if (listed("fxsave xsave xsaveopt xsavec fnstenv fnsave", name))
         forgive_pointers(t, our_mem, host_mem);
 }
