@@ -290,7 +290,7 @@ static void open_outside(struct options *o)
     char err[ERR_MAX];
     mainloop_catch_signals(tty_continued);
     chardev_set_quit_hook(mainloop_quit);
-    monitor_set_name(o->name);
+    monitor_configure(o->name, o->snapshot);
     if (run.monitor)
         monitor_new(run.pc, run.monitor);
     if (run.gdb)

@@ -124,7 +124,7 @@ static bool is_watched(const struct watch *w, int fd)
     return false;
 }
 
-static void wait_and_dispatch(u64 ns)
+void mainloop_poll(u64 ns)
 {
     struct pollfd fds[MAX_WATCHES + 2];
     struct watch *who[MAX_WATCHES];
@@ -163,6 +163,6 @@ int mainloop_run(struct pc *pc, bool no_shutdown)
         if (atomic_exchange(&continued_seen, false) && continued_hook)
             continued_hook();
         u64 ns = pc_run_timers(pc);
-        wait_and_dispatch(stopped ? TIMER_NEVER : ns);
+        mainloop_poll(stopped ? TIMER_NEVER : ns);
     }
 }

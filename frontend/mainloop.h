@@ -16,6 +16,8 @@ void mainloop_init(void);
 void mainloop_add(struct watch *w);         /* keeps w by reference */
 void mainloop_remove(struct watch *w);
 void mainloop_wake(void *unused);           /* any thread, also from a signal handler */
+/* Waits once for what is watched, at most ns (TIMER_NEVER: no limit), and calls what is ready. */
+void mainloop_poll(u64 ns);
 /* Runs the machine until it ends; returns the process's exit status. no_shutdown: a power-off only stops it. */
 int mainloop_run(struct pc *pc, bool no_shutdown);
 /* SIGINT, SIGTERM, SIGHUP, SIGQUIT: mainloop_quit; SIGPIPE is ignored; SIGCONT calls continued() on the main loop. */

@@ -24,8 +24,13 @@
 enum { KEY_CANCEL = 3 /* Ctrl-C */, KEY_BACKSPACE = 8, KEY_KILL_LINE = 21 /* Ctrl-U */, KEY_DELETE = 127 };
 
 static const char *machine_name;
+static bool all_snapshots;
 
-void monitor_set_name(const char *name) { machine_name = name; }
+void monitor_configure(const char *name, bool snapshot)
+{
+    machine_name = name;
+    all_snapshots = snapshot;
+}
 
 struct monitor {
     struct pc *pc;
@@ -253,6 +258,7 @@ static void change_medium(struct monitor *m, const char *drive, const char *file
         if (strcmp(drive, drives[i].name))
             continue;
         struct block_options o = { .file = file, .readonly = !drives[i].floppy,
+                                   .snapshot = all_snapshots && drives[i].floppy,
                                    .sector_size = drives[i].floppy ? 512 : 2048 };
         struct block *b = file ? block_open(&o, err, sizeof err) : NULL;
         bool ok = file && !b ? false

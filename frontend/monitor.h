@@ -4,8 +4,8 @@
 
 #include "devices/pc.h"
 
-/* What 'info name' says; NULL: nothing. */
-void monitor_set_name(const char *name);
+/* Before the first monitor: what 'info name' says (NULL: nothing), and whether media are changed as -snapshot says. */
+void monitor_configure(const char *name, bool snapshot);
 /* Attaches a prompt to the stream; several may exist. The stream and pc are kept by reference. */
 void monitor_new(struct pc *pc, struct chardev *stream);
 /* A prompt for a person at a terminal. */
