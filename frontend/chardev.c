@@ -70,6 +70,8 @@ static bool queue_grow(struct chardev *c, size_t n)
 static void queue_put(struct chardev *c, const u8 *buf, size_t n)
 {
     size_t limit = queue_limit(c);
+    if (!n)
+        return;
     if (c->kind != CHARDEV_MEMORY && c->queue_count + n > limit) {
         if (patient(c) || n > limit)
             return;

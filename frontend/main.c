@@ -144,7 +144,7 @@ static void nographic_defaults(struct options *o)
 
 static void new_lines(struct options *o)
 {
-    char label[16];
+    char label[24];
     if (o->nographic)
         nographic_defaults(o);
     for (unsigned i = 0; i < o->serial_count; i++) {

@@ -12,6 +12,9 @@ LIMIT = 120 * float(os.environ.get("SHADOW86_SLOWER", "1"))
 
 def need(condition, why):
     if not condition:
+        if os.path.exists("log"):
+            with open("log", errors="replace") as f:
+                print(f.read(), file=sys.stderr)
         sys.exit(f"FAIL  {why}")
 
 
