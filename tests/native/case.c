@@ -1,8 +1,8 @@
 /* case.c - the state that an instruction starts from.
  *
  * Everything is random; then what the instruction reads is aimed: its memory operand at boundaries of pages and limits,
- * its stack and string pointers likewise, selectors at descriptors of every kind, floating-point operands near each other
- * or inside a function's domain.
+ * its stack and string pointers likewise, selectors at descriptors of every kind, floating-point operands near each
+ * other or inside a function's domain.
  */
 #include <string.h>
 
@@ -31,12 +31,13 @@ static void poke(u64 at, const void *from, unsigned bytes)
 }
 static void poke_int(u64 at, unsigned bytes, u64 v) { poke(at, &v, bytes); }
 
-/* --- registers ------------------------------------------------------------------------------------------------------ */
+/* --- registers ------------------------------------------------------------------------------------------------------
+ */
 
 static u16 pick_selector(void)
 {
-    static const u16 any[] = { 0, 3, 0x08, 0x10, 0x18, 0x1b, 0x23, 0x20, 0x2b, 0x28, 0x33, 0x30, 0x40, 0x43, 0x50, 0x60, 0x80,
-                               0x83, 0xfff8, 0x2f, 0x37, 0x3f, 0x7c };
+    static const u16 any[] = { 0,    3,    0x08, 0x10, 0x18, 0x1b, 0x23,   0x20, 0x2b, 0x28, 0x33, 0x30,
+                               0x40, 0x43, 0x50, 0x60, 0x80, 0x83, 0xfff8, 0x2f, 0x37, 0x3f, 0x7c };
     if (one_in(2))
         return (u16)(LDT_SEL(below(LDT_COUNT + 1)) & ~(one_in(3) ? below(4) : 0));
     return any[below(ARRAY_LEN(any))];
@@ -52,8 +53,14 @@ static u16 pick_code_selector(const struct test_case *t)
 
 static u16 pick_data_selector(void)
 {
-    static const u16 data[] = { SEL_DATA, SEL_DATA, LDT_SEL(LDT_DATA32), LDT_SEL(LDT_DATA32), LDT_SEL(LDT_DATA16),
-                                LDT_SEL(LDT_READ_ONLY), LDT_SEL(LDT_DOWN), SEL_CODE32 };
+    static const u16 data[] = { SEL_DATA,
+                                SEL_DATA,
+                                LDT_SEL(LDT_DATA32),
+                                LDT_SEL(LDT_DATA32),
+                                LDT_SEL(LDT_DATA16),
+                                LDT_SEL(LDT_READ_ONLY),
+                                LDT_SEL(LDT_DOWN),
+                                SEL_CODE32 };
     return one_in(24) ? 0 : data[below(ARRAY_LEN(data))];
 }
 
@@ -97,7 +104,8 @@ static u64 random_flags(void)
     return f;
 }
 
-/* --- x87, MXCSR, vectors ------------------------------------------------------------------------------------------- */
+/* --- x87, MXCSR, vectors -------------------------------------------------------------------------------------------
+ */
 
 static void put_st(struct native_state *s, unsigned i, struct f80 v) { memcpy(s->fx + FX_ST + 16 * i, &v, 10); }
 static struct f80 get_st(const struct native_state *s, unsigned i)
@@ -115,11 +123,11 @@ static void random_x87(struct native_state *s, bool busy)
     u16 cw = (u16)(0x40 | below(4) << 10 | precision[below(8)] | (masked ? 0x3f : below(64)));
     u16 sw = (u16)(random_u64() & 0x7f7f);
     if (!one_in(busy ? 12 : 60))
-        sw &= (u16)~(0x3f & ~cw);
+        sw &= (u16) ~(0x3f & ~cw);
     sw = (u16)((sw & 0x7f7f) | (sw & ~cw & 0x3f ? 0x8080 : 0));
     u8 valid = (u8)(one_in(8) ? random_u64() | random_u64() : 0xff);
     if (!one_in(4))
-        valid &= (u8)~(1 << (((sw >> 11) + 7) & 7));    /* room for a push */
+        valid &= (u8) ~(1 << (((sw >> 11) + 7) & 7)); /* room for a push */
     if (one_in(30))
         valid = (u8)random_u64();
     memcpy(s->fx + FX_FCW, &cw, 2);
@@ -181,30 +189,41 @@ static void random_vectors(struct test_case *t, enum fill kind)
     memcpy(s->fx + FX_MXCSR, &mxcsr, 4);
     random_fill(s->fx + FX_XMM, 256, kind);
     random_fill(s->ymmh, 256, kind);
-    for (unsigned n = below(4); n; n--) {       /* lanes near or opposite to another register's */
+    for (unsigned n = below(4); n; n--) { /* lanes near or opposite to another register's */
         u8 *a = s->fx + FX_XMM + 16 * below(16), *b = s->fx + FX_XMM + 16 * below(16);
         memcpy(a, b, 16);
         a[below(16)] ^= (u8)(one_in(2) ? 0x80 : 1);
     }
 }
 
-/* --- memory operands ------------------------------------------------------------------------------------------------ */
+/* --- memory operands ------------------------------------------------------------------------------------------------
+ */
 
 /* A linear address for an operand of n bytes: aligned in most cases; across the ends of pages and limits. */
 static u64 pick_target(unsigned n)
 {
-    static const u64 wild[] = { 0, 0x7fffffffffe0, 0x800000000000, 0x8000000000000000, 0xffff7fffffffffff, 0xffffffffffffffe0,
-                                0xfffffff8, 0xfffc };
+    static const u64 wild[] = {
+        0,          0x7fffffffffe0, 0x800000000000, 0x8000000000000000, 0xffff7fffffffffff, 0xffffffffffffffe0,
+        0xfffffff8, 0xfffc
+    };
     const u64 page = DATA_AT + below(4) * PAGE_SIZE;
     switch (below(16)) {
-    case 0: return page - below(n + 1);
-    case 1: return page - 32 + below(40);
-    case 2: return DATA_AT + below(DATA_BYTES + 256);
-    case 3: return DATA_AT + below(2 * PAGE_SIZE - 1024);
-    case 4: return DATA_AT + 0x17f6 - below(n + 2) + 1;
-    case 5: return DATA_AT + 0x07f4 + below(3);
-    case 6: return one_in(8) ? wild[below(ARRAY_LEN(wild))] : DATA_AT + 2 * PAGE_SIZE + below(PAGE_SIZE - n);
-    default: return DATA_AT + below(2 * PAGE_SIZE / 64 - 16) * 64;
+    case 0:
+        return page - below(n + 1);
+    case 1:
+        return page - 32 + below(40);
+    case 2:
+        return DATA_AT + below(DATA_BYTES + 256);
+    case 3:
+        return DATA_AT + below(2 * PAGE_SIZE - 1024);
+    case 4:
+        return DATA_AT + 0x17f6 - below(n + 2) + 1;
+    case 5:
+        return DATA_AT + 0x07f4 + below(3);
+    case 6:
+        return one_in(8) ? wild[below(ARRAY_LEN(wild))] : DATA_AT + 2 * PAGE_SIZE + below(PAGE_SIZE - n);
+    default:
+        return DATA_AT + below(2 * PAGE_SIZE / 64 - 16) * 64;
     }
 }
 
@@ -236,7 +255,7 @@ static bool aim(struct test_case *t, const u64 *features)
     const u64 want = t->target - segment_base(t, in->seg);
     u64 *gpr = t->before.gpr;
     if (in->base == REG_NONE && in->index == REG_NONE) {
-        if (!t->disp_size)          /* moffs: the last bytes */
+        if (!t->disp_size) /* moffs: the last bytes */
             t->disp_at = in->len - in->addrsize, t->disp_size = in->addrsize;
         encode_put(t, t->disp_at, t->disp_size, want);
         return redecode(t, features);
@@ -254,8 +273,10 @@ static bool aim(struct test_case *t, const u64 *features)
     else if (in->base == in->index)
         put_address_register(t, in->base, (want - in->disp) / (1 + (1u << in->scale)), in->addrsize);
     else
-        put_address_register(t, in->base, want - in->disp - (gpr[in->index == REG_NONE ? 0 : in->index] << in->scale) *
-                             (in->index != REG_NONE), in->addrsize);
+        put_address_register(t, in->base,
+                             want - in->disp -
+                                 (gpr[in->index == REG_NONE ? 0 : in->index] << in->scale) * (in->index != REG_NONE),
+                             in->addrsize);
     return true;
 }
 
@@ -311,7 +332,7 @@ static void fill_operand(struct test_case *t, enum fill kind)
             memcpy(window, &d, 8);
         else if (n == 10 && name[1] != 'b')
             memcpy(window, &x.mant, 8), memcpy(window + 8, &x.se, 2);
-        else if (n == 10 && one_in(2))      /* packed BCD without bad digits */
+        else if (n == 10 && one_in(2)) /* packed BCD without bad digits */
             for (unsigned k = 0; k < 9; k++)
                 window[k] = (u8)(below(10) << 4 | below(10));
     }
@@ -343,7 +364,8 @@ static bool place_memory(struct test_case *t, const u64 *features, enum fill kin
     return true;
 }
 
-/* --- instructions that need more ------------------------------------------------------------------------------------ */
+/* --- instructions that need more ------------------------------------------------------------------------------------
+ */
 
 static unsigned stack_size(const struct test_case *t)
 {
@@ -384,7 +406,8 @@ static void place_stack(struct test_case *t)
         }
     }
     if (AMONG(t, "enter", "leave"))
-        put_address_register(t, REG_RBP, (one_in(6) ? pick_target(8) : DATA_AT + 0x900 + below(0x400) * 4) - base, size);
+        put_address_register(t, REG_RBP, (one_in(6) ? pick_target(8) : DATA_AT + 0x900 + below(0x400) * 4) - base,
+                             size);
 }
 
 static void place_strings(struct test_case *t)
@@ -399,7 +422,7 @@ static void place_strings(struct test_case *t)
     put_address_register(t, REG_RSI, from - segment_base(t, in->seg), in->addrsize);
     put_address_register(t, REG_RDI, to - segment_base(t, SEG_ES), in->addrsize);
     put_address_register(t, REG_RCX, count, in->addrsize);
-    if (one_in(2)) {            /* runs of equal elements */
+    if (one_in(2)) { /* runs of equal elements */
         u8 run[256];
         memset(run, (int)gpr[REG_RAX] & 0xff, sizeof(run));
         poke(from - 128, run, sizeof(run));
@@ -452,7 +475,7 @@ static void place_integer(struct test_case *t)
         s->gpr[REG_RDX] = one_in(2) ? 0 : (u64)((s64)s->gpr[REG_RAX] >> 63);
     if (is(t, "xlat"))
         put_address_register(t, REG_RBX, pick_target(1) - segment_base(t, in->seg), in->addrsize);
-    if (AMONG(t, "maskmovq", "maskmovdqu"))     /* unselected bytes may fault or not (SDM 2B): inside the data */
+    if (AMONG(t, "maskmovq", "maskmovdqu")) /* unselected bytes may fault or not (SDM 2B): inside the data */
         put_address_register(t, REG_RDI, DATA_AT + below(0x1fc0) - segment_base(t, in->seg), in->addrsize);
     if (is(t, "cmpxchg") && one_in(2)) {
         if (in->modrm_mem)
@@ -489,12 +512,14 @@ static void place_integer(struct test_case *t)
         poke_int(t->operand, 8, random_code_offset(t));
 }
 
-static const char *const stack_users[] = { "push", "pop", "pushf", "popf", "pusha", "popa", "push_sreg", "pop_sreg", "call", "ret",
-                                           "call_far", "ret_far", "iret", "enter", "leave" };
-static const char *const images[] = { "fxsave", "fxrstor", "xsave", "xrstor", "xsaveopt", "xsavec", "ldmxcsr", "fldenv", "frstor",
-                                      "fnstenv", "fnsave" };
+static const char *const stack_users[] = { "push",     "pop",       "pushf",    "popf",  "pusha",
+                                           "popa",     "push_sreg", "pop_sreg", "call",  "ret",
+                                           "call_far", "ret_far",   "iret",     "enter", "leave" };
+static const char *const images[] = { "fxsave",  "fxrstor", "xsave",  "xrstor",  "xsaveopt", "xsavec",
+                                      "ldmxcsr", "fldenv",  "frstor", "fnstenv", "fnsave" };
 
-/* --- the whole ------------------------------------------------------------------------------------------------------- */
+/* --- the whole -------------------------------------------------------------------------------------------------------
+ */
 
 static void random_base_memory(void)
 {
@@ -559,7 +584,7 @@ bool case_make(struct test_case *t, const u64 *features)
             return false;
         if (t->in.modrm_mem)
             t->operand = operand_address(t);
-        t->step |= (case_row(t)->attr & ATTR_BRANCH) != 0;     /* wherever it goes, no further */
+        t->step |= (case_row(t)->attr & ATTR_BRANCH) != 0; /* wherever it goes, no further */
         t->length = t->in.len;
         interp_prepare(&t->in);
     } else {

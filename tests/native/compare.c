@@ -1,5 +1,5 @@
-/* compare.c - one case in both worlds, and what is shown where they differ: bytes, disassembly, both states, the command
- * that runs the case again. */
+/* compare.c - one case in both worlds, and what is shown where they differ: bytes, disassembly, both states, the
+ * command that runs the case again. */
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -57,15 +57,16 @@ static bool compare_memory(const u8 *host, const u8 *ours)
 
 static bool compare(const struct test_case *t, const struct native_state *host, const struct native_state *ours)
 {
-    static const char *const regs[] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi", "r8", "r9", "r10", "r11", "r12", "r13",
-                                        "r14", "r15" };
+    static const char *const regs[] = { "rax", "rcx", "rdx", "rbx", "rsp", "rbp", "rsi", "rdi",
+                                        "r8",  "r9",  "r10", "r11", "r12", "r13", "r14", "r15" };
     static const char *const sregs[] = { "es", "cs", "ss", "ds", "fs", "gs" };
     const struct native_state *b = &t->before;
     bool bad = false;
     used = 0;
     if (host->vector != ours->vector || host->error != ours->error || host->cr2 != ours->cr2) {
-        say("  fault    host   vector %d error %x cr2 %llx\n           ours   vector %d error %x cr2 %llx\n", host->vector, host->error,
-            (unsigned long long)host->cr2, ours->vector, ours->error, (unsigned long long)ours->cr2);
+        say("  fault    host   vector %d error %x cr2 %llx\n           ours   vector %d error %x cr2 %llx\n",
+            host->vector, host->error, (unsigned long long)host->cr2, ours->vector, ours->error,
+            (unsigned long long)ours->cr2);
         bad = true;
     }
     for (unsigned i = 0; i < 16; i++)
@@ -87,7 +88,8 @@ static bool compare(const struct test_case *t, const struct native_state *host, 
         for (int i = 0; i < 8; i++)
             bad |= differ("st", i, b->fx + FX_ST + 16 * i, host->fx + FX_ST + 16 * i, ours->fx + FX_ST + 16 * i, 10);
         for (int i = 0; i < 16; i++)
-            bad |= differ("xmm", i, b->fx + FX_XMM + 16 * i, host->fx + FX_XMM + 16 * i, ours->fx + FX_XMM + 16 * i, 16);
+            bad |=
+                differ("xmm", i, b->fx + FX_XMM + 16 * i, host->fx + FX_XMM + 16 * i, ours->fx + FX_XMM + 16 * i, 16);
     }
     for (int i = 0; i < 16; i++)
         bad |= differ("ymmh", i, b->ymmh[i], host->ymmh[i], ours->ymmh[i], 16);
@@ -101,9 +103,10 @@ static void say_before(const struct test_case *t)
     for (unsigned i = 0; i < (t->mode == 8 ? 16 : 8); i++)
         say("  r%-2u %016llx%s", i, (unsigned long long)s->gpr[i], i % 4 == 3 ? "\n" : "");
     say("  rip %llx rflags %06llx es %04x cs %04x ss %04x ds %04x fs %04x gs %04x fsbase %llx gsbase %llx\n",
-        (unsigned long long)s->rip, (unsigned long long)s->rflags, s->sel[0], s->sel[1], s->sel[2], s->sel[3], s->sel[4], s->sel[5],
-        (unsigned long long)s->fsbase, (unsigned long long)s->gsbase);
-    say("  fcw %02x%02x fsw %02x%02x ftw %02x mxcsr %02x%02x\n", s->fx[1], s->fx[0], s->fx[3], s->fx[2], s->fx[4], s->fx[25], s->fx[24]);
+        (unsigned long long)s->rip, (unsigned long long)s->rflags, s->sel[0], s->sel[1], s->sel[2], s->sel[3],
+        s->sel[4], s->sel[5], (unsigned long long)s->fsbase, (unsigned long long)s->gsbase);
+    say("  fcw %02x%02x fsw %02x%02x ftw %02x mxcsr %02x%02x\n", s->fx[1], s->fx[0], s->fx[3], s->fx[2], s->fx[4],
+        s->fx[25], s->fx[24]);
     for (unsigned i = 0; i < 4 && t->status == DECODE_OK; i++) {
         const struct operand *o = &t->in.op[i];
         if (o->kind == OP_VEC) {

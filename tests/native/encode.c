@@ -14,20 +14,48 @@ static void emit(struct test_case *t, unsigned byte) { t->bytes[t->length++] = (
 void encode_put(struct test_case *t, unsigned at, unsigned bytes, u64 v) { memcpy(t->bytes + at, &v, bytes); }
 
 /* What a row's operands ask of ModRM and VEX. */
-struct needs { bool modrm, memory, reg_only, vvvv, opcode_reg; };
+struct needs {
+    bool modrm, memory, reg_only, vvvv, opcode_reg;
+};
 
 static struct needs row_needs(const struct insn_encoding *e)
 {
     struct needs n = { .modrm = e->ext != EXT___ };
     for (unsigned i = 0; i < 4; i++) {
         switch (insn_letters[e->op[i]].where) {
-        case AT_MEM: case AT_VSIB: case AT_VSIBH: n.modrm = n.memory = true; break;
-        case AT_RMREG: case AT_XRMREG: case AT_MRMREG: case AT_STI: n.modrm = n.reg_only = true; break;
-        case AT_RM: case AT_RMANY: case AT_REG: case AT_SREG: case AT_CR: case AT_DR: case AT_MREG: case AT_MRM:
-        case AT_XREG: case AT_XRM: n.modrm = true; break;
-        case AT_OPC: n.opcode_reg = true; break;
-        case AT_VVVV: case AT_XSRC: case AT_XDST: n.vvvv = true; break;
-        default: break;
+        case AT_MEM:
+        case AT_VSIB:
+        case AT_VSIBH:
+            n.modrm = n.memory = true;
+            break;
+        case AT_RMREG:
+        case AT_XRMREG:
+        case AT_MRMREG:
+        case AT_STI:
+            n.modrm = n.reg_only = true;
+            break;
+        case AT_RM:
+        case AT_RMANY:
+        case AT_REG:
+        case AT_SREG:
+        case AT_CR:
+        case AT_DR:
+        case AT_MREG:
+        case AT_MRM:
+        case AT_XREG:
+        case AT_XRM:
+            n.modrm = true;
+            break;
+        case AT_OPC:
+            n.opcode_reg = true;
+            break;
+        case AT_VVVV:
+        case AT_XSRC:
+        case AT_XDST:
+            n.vvvv = true;
+            break;
+        default:
+            break;
         }
     }
     if (e->ext >= EXT_R5 && e->ext < 0xc0)
@@ -94,7 +122,9 @@ static unsigned choose_prefix(const struct insn_encoding *e, const struct insn_r
     return pp;
 }
 
-struct vex { unsigned map, pp, w, l, r, x, b, vvvv; };
+struct vex {
+    unsigned map, pp, w, l, r, x, b, vvvv;
+};
 
 static void emit_vex(struct test_case *t, struct vex v)
 {
@@ -129,11 +159,12 @@ static void emit_vex_prefix(struct test_case *t, const struct insn_encoding *e, 
     v.b = wide && one_in(2);
     v.vvvv = n.vvvv || one_in(40) ? below(wide ? 16 : 8) : 0;
     if (one_in(200))
-        emit(t, 0x66);                  /* #UD before VEX, as are F2, F3, LOCK, REX */
+        emit(t, 0x66); /* #UD before VEX, as are F2, F3, LOCK, REX */
     emit_vex(t, v);
 }
 
-static void emit_legacy_prefixes(struct test_case *t, const struct insn_encoding *e, const struct insn_row *row, unsigned pp)
+static void emit_legacy_prefixes(struct test_case *t, const struct insn_encoding *e, const struct insn_row *row,
+                                 unsigned pp)
 {
     static const u8 prefixes[] = { 0, 0x66, 0xf3, 0xf2 };
     const bool sized = e->pfx == PFX___ || e->pfx == PFX_N6;
@@ -190,10 +221,12 @@ void encode_any(struct test_case *t)
 {
     static const u8 legacy[] = { 0x66, 0xf2, 0xf3, 0xf0 };
     const unsigned address = emit_address_prefixes(t), map = below(7);
-    for (unsigned i = one_in(60) ? 13 : 0; i; i--)      /* too long */
+    for (unsigned i = one_in(60) ? 13 : 0; i; i--) /* too long */
         emit(t, 0x66);
     if (map >= 4) {
-        struct vex v = { map - 3, below(4), below(2), below(2), below(2), below(2), below(2), one_in(2) ? below(16) : 0 };
+        struct vex v = {
+            map - 3, below(4), below(2), below(2), below(2), below(2), below(2), one_in(2) ? below(16) : 0
+        };
         if (one_in(40))
             v.map = below(32);
         if (t->mode != 8)

@@ -42,7 +42,7 @@ static void map_page(u64 linear, u64 pa, u64 flags)
 static u64 descriptor(u32 base, u32 limit, u32 attr /* access byte, flags in 15:12 */)
 {
     return (limit & 0xffff) | (u64)(base & 0xffffff) << 16 | (u64)(attr & 0xff) << 40 | (u64)(limit >> 16 & 15) << 48 |
-        (u64)(attr >> 12) << 52 | (u64)(base >> 24) << 56;
+           (u64)(attr >> 12) << 52 | (u64)(base >> 24) << 56;
 }
 
 /* As the kernel's fill_ldt() makes them. */
@@ -54,14 +54,18 @@ static u64 ldt_descriptor(const struct ldt_row *r)
 
 static void make_tables(void)
 {
-    static const struct { u8 index; u32 attr; } gdt[] = {   /* asm/segment.h of Linux, x86-64 */
+    static const struct {
+        u8 index;
+        u32 attr;
+    } gdt[] = {
+        /* asm/segment.h of Linux, x86-64 */
         { 1, 0xc09b }, { 2, 0xa09b }, { 3, 0xc093 }, { 4, 0xc0fb }, { 5, 0xc0f3 }, { 6, 0xa0fb },
     };
     for (unsigned i = 0; i < ARRAY_LEN(gdt); i++)
         put64(TABLES_PA + GDT_AT + gdt[i].index * 8, descriptor(0, 0xfffff, gdt[i].attr));
     put64(TABLES_PA + GDT_AT + 8 * 8, descriptor(0, 0x206f, 0x8b));
     put64(TABLES_PA + GDT_AT + 10 * 8, descriptor(0, 0x37, 0x82));
-    put64(TABLES_PA + TSS_AT + 96, (u64)0x68 << 48);    /* the I/O bitmap would start beyond the limit */
+    put64(TABLES_PA + TSS_AT + 96, (u64)0x68 << 48); /* the I/O bitmap would start beyond the limit */
     for (unsigned i = 0; i < LDT_COUNT; i++)
         put64(TABLES_PA + LDT_AT + i * 8, ldt_descriptor(&ldt_rows[i]));
     for (unsigned i = 0; i < 256; i++)
@@ -91,7 +95,9 @@ static void set_system_state(struct vcpu *c)
     c->gdtr.limit = 16 * 8 - 1;
     c->idtr.base = TABLES_AT + IDT_AT;
     c->idtr.limit = 0xfff;
-    c->ldtr = (struct segment){ .base = TABLES_AT + LDT_AT, .limit = LDT_COUNT * 8 - 1, .sel = 0x50, .attr = SEG_P | SYS_LDT };
+    c->ldtr = (struct segment){
+        .base = TABLES_AT + LDT_AT, .limit = LDT_COUNT * 8 - 1, .sel = 0x50, .attr = SEG_P | SYS_LDT
+    };
     c->tr = (struct segment){ .base = TABLES_AT + TSS_AT, .limit = 0x67, .sel = 0x40, .attr = SEG_P | SYS_TSS32_BUSY };
 }
 
@@ -118,7 +124,8 @@ const char *guest_setup(void)
     return NULL;
 }
 
-/* --- state --------------------------------------------------------------------------------------------------------- */
+/* --- state ---------------------------------------------------------------------------------------------------------
+ */
 
 static struct segment segment_of(struct vcpu *c, u16 sel)
 {
@@ -136,14 +143,11 @@ static struct segment segment_of(struct vcpu *c, u16 sel)
     return s;
 }
 
-u64 guest_segment_base(u16 sel)
-{
-    return sel_null(sel) ? 0 : segment_of(guest_cpu, sel).base;
-}
+u64 guest_segment_base(u16 sel) { return sel_null(sel) ? 0 : segment_of(guest_cpu, sel).base; }
 
 static void load_segments(struct vcpu *c, const struct native_state *s)
 {
-    c->code_size = 8;       /* descriptors are read as in 64-bit mode */
+    c->code_size = 8; /* descriptors are read as in 64-bit mode */
     for (unsigned i = 0; i < SEG_COUNT; i++) {
         if (sel_null(s->sel[i]))
             segment_set_null(c, (enum sreg)i, s->sel[i]);
@@ -231,11 +235,11 @@ void guest_run(struct native_state *s, const struct test_case *t)
 {
     struct vcpu *c = guest_cpu;
     load(c, s, t->step);
-    memset(guest_code, 0xcc, 16);           /* readable through CS; not fetched from */
+    memset(guest_code, 0xcc, 16); /* readable through CS; not fetched from */
     memcpy(guest_code, t->bytes, t->length);
     const u64 rip = s->rip;
     bool ok;
-    do {        /* a REP string instruction may stop in between */
+    do { /* a REP string instruction may stop in between */
         c->rip = rip + t->in.len;
         ok = execute(c, t);
     } while (ok && c->rip == rip && !t->step && t->in.rep);

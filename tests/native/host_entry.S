@@ -2,8 +2,8 @@
  *
  * host_enter(frame): saves C's registers, loads the segment registers and flags that a signal frame does not carry, and
  *     lets rt_sigreturn load everything else. It "returns" when host_signal_entry does.
- * host_signal_entry(signo, info, context): notes segment registers and bases, gives C its own (nothing that C code relies
- *     on is sane here: FS base, flags), calls host_on_signal, and returns to whoever called host_enter.
+ * host_signal_entry(signo, info, context): notes segment registers and bases, gives C its own (nothing that C code
+ *     relies on is sane here: FS base, flags), calls host_on_signal, and returns to whoever called host_enter.
  */
 #if defined(__x86_64__)
 /* struct host_live in host.c */

@@ -1,7 +1,8 @@
 /* native_diff.c - `native-diff`: the interpreter against the host CPU, instruction by instruction. native.h tells how.
  *
- * For every row of insn.def, in every mode, a number of cases; then as many of bytes at random, of which what we take for
- * no instruction has to be none on the host. Exit status: 0 all equal, 1 differences, 2 bad options, 77 this host cannot.
+ * For every row of insn.def, in every mode, a number of cases; then as many of bytes at random, of which what we take
+ * for no instruction has to be none on the host. Exit status: 0 all equal, 1 differences, 2 bad options, 77 this host
+ * cannot.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,8 +12,8 @@
 #include "tests/native/native.h"
 
 static struct options {
-    unsigned modes;             /* bit set of 2, 4, 8 */
-    const char *only;           /* comma-separated mnemonics or groups */
+    unsigned modes;   /* bit set of 2, 4, 8 */
+    const char *only; /* comma-separated mnemonics or groups */
     u64 seed, cases;
     bool list, all, one;
     unsigned row;
@@ -50,7 +51,8 @@ static void parse_case(const char *s)
 {
     unsigned long long n = 0;
     char junk;
-    if (!s || sscanf(s, "%u:%llu%c", &options.row, &n, &junk) != 2 || (options.row >= insn_row_count && options.row != ANY_ROW))
+    if (!s || sscanf(s, "%u:%llu%c", &options.row, &n, &junk) != 2 ||
+        (options.row >= insn_row_count && options.row != ANY_ROW))
         fail("bad case", s);
     options.number = n;
     options.one = true;
@@ -91,14 +93,18 @@ static void parse(int argc, char **argv)
         fail("-case needs -mode", NULL);
 }
 
-/* --- what runs ------------------------------------------------------------------------------------------------------ */
+/* --- what runs ------------------------------------------------------------------------------------------------------
+ */
 
 static const char *group_of(unsigned row)
 {
     if (row == ANY_ROW)
         return "any";
     const u32 attr = insn_rows[row].attr;
-    return attr & ATTR_X87 ? "x87" : attr & ATTR_SSE ? attr & ATTR_VEXONLY ? "avx" : "sse" : attr & ATTR_MMX ? "mmx" : "integer";
+    return attr & ATTR_X87   ? "x87"
+           : attr & ATTR_SSE ? attr & ATTR_VEXONLY ? "avx" : "sse"
+           : attr & ATTR_MMX ? "mmx"
+                             : "integer";
 }
 
 static bool wanted_name(const char *name)
@@ -132,18 +138,21 @@ static void list(void)
         for (unsigned row = 0; row < insn_row_count; row++) {
             const char *why = row_missing(row, mode);
             if (options.modes & mode && wanted(row))
-                printf("%u-bit %-8s %6x %-16s %s\n", mode * 8, group_of(row), insn_encodings[row].opcode, insn_rows[row].name,
-                       why ? why : "runs");
+                printf("%u-bit %-8s %6x %-16s %s\n", mode * 8, group_of(row), insn_encodings[row].opcode,
+                       insn_rows[row].name, why ? why : "runs");
         }
     }
 }
 
-/* --- running -------------------------------------------------------------------------------------------------------- */
+/* --- running --------------------------------------------------------------------------------------------------------
+ */
 
-static struct totals { u64 cases, rows, missing, different; } totals;
-static u8 shown[4096];      /* by row: a difference has been printed */
+static struct totals {
+    u64 cases, rows, missing, different;
+} totals;
+static u8 shown[4096]; /* by row: a difference has been printed */
 
-static unsigned first_row(unsigned row)     /* the first one with the same mnemonic */
+static unsigned first_row(unsigned row) /* the first one with the same mnemonic */
 {
     for (unsigned i = 0; i < row; i++)
         if (!strcmp(insn_rows[i].name, insn_rows[row].name))
@@ -188,7 +197,8 @@ static void run_mode(unsigned mode, u64 from, u64 count)
         if (!wanted(row))
             continue;
         if (row_missing(row, mode))
-            totals.missing += !rules_not_run(insn_rows[row].name) && strcmp(row_missing(row, mode), "not in this mode") != 0;
+            totals.missing +=
+                !rules_not_run(insn_rows[row].name) && strcmp(row_missing(row, mode), "not in this mode") != 0;
         else if (run_row(row, mode, from, count))
             totals.rows++;
         else
@@ -213,7 +223,8 @@ static void run_all(u64 from, u64 count)
         if (options.cases)
             printf("%u-bit: %llu cases of %llu rows, %llu rows not run, %llu cases differ\n", mode * 8,
                    (unsigned long long)(totals.cases - before.cases), (unsigned long long)(totals.rows - before.rows),
-                   (unsigned long long)(totals.missing - before.missing), (unsigned long long)(totals.different - before.different));
+                   (unsigned long long)(totals.missing - before.missing),
+                   (unsigned long long)(totals.different - before.different));
     }
 }
 
