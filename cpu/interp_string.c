@@ -11,7 +11,7 @@
  */
 #include "cpu/interp_forms.h"
 
-enum { MAX_TURNS = 256 };
+enum { MAX_TURNS = 1024 };
 
 static bool somebody_waits(const struct vcpu *c)
 {

@@ -26,12 +26,24 @@ static u32 port_in(void *ctx, u16 port, unsigned bytes) { port_count++; return p
 static void port_out(void *ctx, u16 port, unsigned bytes, u32 v) { port_count++; port_value = v; }
 static void stop(void *ctx) { cpu_request(c, CPU_STOP); }
 
+static void guest_free(void)
+{
+    if (!c)
+        return;
+    vcpu_free(c);
+    physmap_free(phys);
+    ram_free(ram);
+    ram_free(edge);
+    c = NULL;
+}
+
 /* mode: 2 real, 4 flat protected, 8 long mode with 1 GiB identity-mapped. */
 static void guest(unsigned mode)
 {
     static struct region regions[2];
     static const struct cpu_host host = { .port_in = port_in, .port_out = port_out, .wait = stop, .shutdown = stop, .timer_due = stop };
     char err[256];
+    guest_free();
     phys = physmap_new();
     ram = ram_new(RAM_SIZE, err, sizeof err);
     edge = ram_new(PAGE_SIZE, err, sizeof err);
@@ -765,7 +777,6 @@ END_TEST
 
 START_TEST(random_bytes)
 {
-    guest(4);
     u32 seed = 12345;
     for (unsigned round = 0; round < 400; round++) {
         guest(round % 3 == 0 ? 2 : round % 3 == 1 ? 4 : 8);
@@ -776,10 +787,6 @@ START_TEST(random_bytes)
         c->icount_limit = 2000;
         for (unsigned i = 0; i < 20 && c->icount < 2000; i++)
             cpu_run(c);
-        vcpu_free(c);
-        physmap_free(phys);
-        ram_free(ram);
-        ram_free(edge);
     }
 }
 END_TEST
