@@ -168,8 +168,8 @@ static void append(struct block *b, struct insn *in)
     }
 }
 
-/* Fills b->insn; the chunks it reads are marked first. room: bytes up to the end of the page. The terminator, where there is
- * one, is not counted. */
+/* Fills b->insn; the chunks it reads are marked first. room: bytes up to the end of the page. The terminator, where
+ * there is one, is not counted. */
 static void decode_block(struct vcpu *c, struct block *b, const u8 *host, unsigned room)
 {
     unsigned marked = 0;

@@ -1,14 +1,14 @@
 /* interp.c - the interpreter's loop: finding code, running blocks, delivering faults, single steps.
  *
- * interp_run looks at the pending word, then runs decoded blocks (icache.c) until something is pending, a fault has been
- * delivered, or an instruction with ATTR_SYS has run: after each of these, anything may have changed. In between, mode and
- * privilege stay as they are.
+ * interp_run looks at the pending word, then runs decoded blocks (icache.c) until something is pending, a fault has
+ * been delivered, or an instruction with ATTR_SYS has run: after each of these, anything may have changed. In between,
+ * mode and privilege stay as they are. How a block runs is told in interp_forms.h.
  *
- * One instruction at a time (step_one) run: what crosses a page or CS's limit, code that is not in memory (MMIO), the last
- * instructions before icount_limit, and everything while cpu_stepping.
+ * One instruction at a time (step_one) run: what crosses a page or CS's limit, code that is not in memory (MMIO), the
+ * last instructions before icount_limit, and everything while cpu_stepping.
  *
- * Checks that depend on the state at run time (CPL, mode, availability of the floating-point unit) are done by functions
- * that interp_prepare puts in front of the instruction's own.
+ * Checks that depend on the state at run time (CPL, mode, availability of the floating-point unit) are done by
+ * functions that interp_prepare puts in front of the instruction's own.
  */
 #include "cpu/cpu.h"
 #include "cpu/icache.h"
@@ -18,7 +18,7 @@
 
 static bool run_missing(struct vcpu *c, const struct insn *in) { return cpu_fault(c, EXC_UD); }
 
-/* --- ends of chains */
+/* --- ends of chains -------------------------------------------------------------------------------------------- */
 
 static bool stop(struct vcpu *c, const struct insn *in, bool fault)
 {
@@ -247,7 +247,7 @@ static u32 requests(const struct vcpu *c)
     return likely(!p) ? 0 : c->eflags & EFL_IF ? p : p & ~(u32)PEND_INTR;
 }
 
-/* A block that stopped early: at a fault, which is delivered (the result is false then), or because its code was written. */
+/* A block stopped early: at a fault, which is delivered (the result is false then), or because its code was written. */
 static __attribute__((noinline)) bool block_stopped(struct vcpu *c)
 {
     const struct insn *in = c->stop;
@@ -290,7 +290,7 @@ static struct block *enter(struct vcpu *c)
     return b;
 }
 
-/* The block that follows b. A fetch that hits the TLB cannot fault, a block that was there before is found in a link of b. */
+/* The block that follows b. A fetch that hits the TLB cannot fault; who came last after b is found in a link of b. */
 static inline struct block *follow(struct vcpu *c, struct block *b)
 {
     gpa pa;

@@ -262,8 +262,14 @@ FORM_INLINE bool imul_load(struct vcpu *c, const struct insn *in, unsigned n, bo
         imul_form(c, in, n, c->gpr[in->op[1].reg], in->imm); \
         return form_next(c, in); \
     } \
-    static bool imul_rm##n(struct vcpu *c, const struct insn *in) { return form_run(c, in, imul_load(c, in, n, false)); } \
-    static bool imul_rmi##n(struct vcpu *c, const struct insn *in) { return form_run(c, in, imul_load(c, in, n, true)); }
+    static bool imul_rm##n(struct vcpu *c, const struct insn *in) \
+    { \
+        return form_run(c, in, imul_load(c, in, n, false)); \
+    } \
+    static bool imul_rmi##n(struct vcpu *c, const struct insn *in) \
+    { \
+        return form_run(c, in, imul_load(c, in, n, true)); \
+    }
 IMUL_FORM(4)
 IMUL_FORM(8)
 

@@ -36,7 +36,10 @@ bool in_mov(struct vcpu *c, const struct insn *in)
     { \
         return form_run(c, in, form_store(c, in, n, form_reg(c, &in->op[1], n))); \
     } \
-    static bool mov_mi##n(struct vcpu *c, const struct insn *in) { return form_run(c, in, form_store(c, in, n, in->imm)); }
+    static bool mov_mi##n(struct vcpu *c, const struct insn *in) \
+    { \
+        return form_run(c, in, form_store(c, in, n, in->imm)); \
+    }
 MOV_FORM(1)
 MOV_FORM(2)
 MOV_FORM(4)

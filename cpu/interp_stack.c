@@ -63,7 +63,10 @@ FORM_INLINE bool push_mem(struct vcpu *c, const struct insn *in, unsigned n)
     return form_load(c, in, n, &v) && push(c, n, v);
 }
 #define STACK_FORM(n) \
-    static bool push_r##n(struct vcpu *c, const struct insn *in) { return form_run(c, in, push(c, n, c->gpr[in->op[0].reg])); } \
+    static bool push_r##n(struct vcpu *c, const struct insn *in) \
+    { \
+        return form_run(c, in, push(c, n, c->gpr[in->op[0].reg])); \
+    } \
     static bool push_i##n(struct vcpu *c, const struct insn *in) { return form_run(c, in, push(c, n, in->imm)); } \
     static bool push_m##n(struct vcpu *c, const struct insn *in) { return form_run(c, in, push_mem(c, in, n)); } \
     static bool pop_r##n(struct vcpu *c, const struct insn *in) { return form_run(c, in, pop(c, n, in->op[0].reg)); }

@@ -3,6 +3,8 @@
  * The main counter is guest time in 10 ns units while it runs. A comparator's timer is armed for the moment when the
  * counter reaches it, modulo 2^64 or (32-bit mode) 2^32; a periodic one then moves on by its period, skipping those
  * that a late host has missed. Periods under 10 us are stretched to that. FSB (MSI) delivery is not offered.
+ * A comparator whose match nobody would notice (no interrupt, no status bit to set) needs no timer, which would keep an
+ * idle host awake; where it has moved to is worked out when it is asked for (advance).
  *
  * A timer's interrupt: I/O APIC pin of its route field (pins 16-23 are free on this board), or with legacy
  * replacement IRQ 0 for timer 0 and IRQ 8 for timer 1. Edge mode drives a low-to-high transition and stays high.
@@ -69,13 +71,33 @@ static void raise(struct hpet *h, struct hpet_timer *t)
     t->line = true;
 }
 
+static bool noticed(const struct hpet *h, const struct hpet_timer *t)
+{
+    return t->config & T_ENABLE || (t->config & T_LEVEL && !(h->status >> (t - h->timers) & 1));
+}
+
+/* Moves a periodic comparator that has no timer past the present. */
+static void advance(struct hpet *h, struct hpet_timer *t)
+{
+    if (!(t->config & T_PERIODIC) || !t->period || !running(h) || timer_armed(&t->timer))
+        return;
+    u64 gone = counter(h) - t->seen, ahead = (t->comparator - t->seen) & width_mask(t);
+    if (!ahead)
+        ahead = width_mask(t);
+    if (gone < ahead)
+        return;
+    t->comparator = (t->comparator + ((gone - ahead) / t->period + 1) * t->period) & width_mask(t);
+    t->seen += gone;
+}
+
 static void schedule(struct hpet *h, struct hpet_timer *t)
 {
-    if (!running(h)) {
+    t->seen = counter(h);
+    if (!running(h) || !noticed(h, t)) {
         timer_cancel(&t->timer);
         return;
     }
-    u64 now = counter(h), left = (t->comparator - now) & width_mask(t);
+    u64 now = t->seen, left = (t->comparator - now) & width_mask(t);
     u64 ns = clock_now(h->dev.clock);
     if (!left)                              /* a match is the moment of becoming equal: the next one is a round away */
         left = width_mask(t);
@@ -101,6 +123,8 @@ static void timer_fire(void *ctx)
 static void config_write(struct hpet *h, u64 v)
 {
     u64 old = h->config;
+    for (unsigned i = 0; i < HPET_TIMERS; i++)
+        advance(h, &h->timers[i]);
     for (unsigned i = 0; (old ^ v) & CONFIG_LEGACY && i < HPET_TIMERS; i++)
         release(h, &h->timers[i]);
     if ((v & CONFIG_ENABLE) && !running(h)) {
@@ -124,10 +148,18 @@ static void status_write(struct hpet *h, u64 v)
         if ((v & h->status) >> i & 1)
             release(h, &h->timers[i]);
     h->status &= ~v;
+    for (unsigned i = 0; i < HPET_TIMERS; i++) {
+        if (timer_armed(&h->timers[i].timer))
+            continue;               /* its match, perhaps due already, is still to come */
+        advance(h, &h->timers[i]);
+        schedule(h, &h->timers[i]);
+    }
 }
 
 static void counter_write(struct hpet *h, u64 v)
 {
+    for (unsigned i = 0; i < HPET_TIMERS; i++)
+        advance(h, &h->timers[i]);
     h->count = v;
     h->start_ns = clock_now(h->dev.clock);
     for (unsigned i = 0; i < HPET_TIMERS; i++)
@@ -137,6 +169,7 @@ static void counter_write(struct hpet *h, u64 v)
 static void timer_config_write(struct hpet *h, struct hpet_timer *t, u32 v)
 {
     u32 old = t->config;
+    advance(h, t);
     if (((old ^ v) & (T_LEVEL | T_ENABLE | 31u << T_ROUTE_SHIFT)))
         release(h, t);
     t->config = (v & T_WRITABLE) | (old & ~(u32)T_WRITABLE);
@@ -152,6 +185,7 @@ static void timer_config_write(struct hpet *h, struct hpet_timer *t, u32 v)
 static void comparator_write(struct hpet *h, struct hpet_timer *t, u64 v, u64 mask)
 {
     mask &= width_mask(t);
+    advance(h, t);
     if (!(t->config & T_PERIODIC) || (t->config & T_VALUE_SET))
         t->comparator = (t->comparator & ~mask) | (v & mask);
     t->period = (t->period & ~mask) | (v & mask);
@@ -159,8 +193,9 @@ static void comparator_write(struct hpet *h, struct hpet_timer *t, u64 v, u64 ma
     schedule(h, t);
 }
 
-static u64 timer_read(const struct hpet_timer *t, unsigned reg)
+static u64 timer_read(struct hpet_timer *t, unsigned reg)
 {
+    advance(t->hpet, t);
     switch (reg) {
     case 0x00: return t->config | (u64)ROUTES << 32;
     case 0x08: return t->comparator;

@@ -15,6 +15,7 @@ struct hpet_timer {
     struct hpet *hpet;
     u32 config;             /* low half of the configuration register */
     u64 comparator, period;
+    u64 seen;               /* the counter when the comparator was last known to lie ahead */
     bool line;              /* level driven for it */
     struct timer timer;
 };

@@ -78,6 +78,7 @@ struct pc {
     _Atomic int exit_state;         /* enum pc_exit, the process's exit status from bit 8 on */
     void (*_Atomic wake)(void *ctx);
     void *_Atomic wake_ctx;
+    bool timers_run;            /* under the machine lock: pc_run_timers is at it and looks at the deadline afterwards */
 };
 
 /* pc_run.c */

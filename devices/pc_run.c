@@ -261,10 +261,12 @@ static u64 icount_of(void *ctx)
 static void deadline_moved(void *ctx)
 {
     struct pc *p = ctx;
-    if (!clock_is_icount(p->clock))
-        wake_main_loop(p);
-    else if (p->cpu)
+    if (!clock_is_icount(p->clock)) {
+        if (!p->timers_run)
+            wake_main_loop(p);
+    } else if (p->cpu) {
         cpu_request(p->cpu, CPU_TIMER);
+    }
 }
 
 void pc_set_wake(struct pc *p, void (*wake)(void *ctx), void *ctx)
@@ -278,7 +280,9 @@ u64 pc_run_timers(struct pc *p)
     if (clock_is_icount(p->clock) || pc_is_paused(p))
         return TIMER_NEVER;
     bool taken = pc_lock();
+    p->timers_run = true;
     clock_run(p->clock);
+    p->timers_run = false;
     u64 deadline = clock_deadline(p->clock), now = clock_now(p->clock);
     pc_unlock(taken);
     if (deadline == TIMER_NEVER)

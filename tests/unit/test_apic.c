@@ -298,6 +298,27 @@ START_TEST(hpet_legacy_periodic)
 }
 END_TEST
 
+/* Nobody would notice its matches, so it keeps nobody awake; its comparator moves on all the same. */
+START_TEST(hpet_silent_periodic)
+{
+    physmap_write_int(phys, HPET_BASE + 0x100, 4, 0x48);            /* periodic, set value, no interrupt */
+    physmap_write_int(phys, HPET_BASE + 0x108, 8, 5000);
+    physmap_write_int(phys, HPET_BASE + 0x108, 8, 2000);
+    physmap_write_int(phys, HPET_BASE + 0x10, 4, 1);
+    ck_assert_uint_eq(clock_deadline(timeline), TIMER_NEVER);
+    instructions += 10 * 4990;
+    ck_assert_uint_eq(physmap_read_int(phys, HPET_BASE + 0x108, 8), 5000);
+    instructions += 10 * 10;
+    ck_assert_uint_eq(physmap_read_int(phys, HPET_BASE + 0x108, 8), 7000);
+    instructions += 10 * 6500;
+    ck_assert_uint_eq(physmap_read_int(phys, HPET_BASE + 0x108, 8), 13000);
+    physmap_write_int(phys, HPET_BASE + 0x100, 4, 0xc | 16 << 9);   /* with interrupt: at 13000 */
+    ck_assert_uint_eq(clock_deadline(timeline), instructions + 10 * 1500);
+    physmap_write_int(phys, HPET_BASE + 0x100, 4, 0x8);
+    ck_assert_uint_eq(clock_deadline(timeline), TIMER_NEVER);
+}
+END_TEST
+
 START_TEST(hpet_one_shot_level)
 {
     io_wr(0x10 + 2 * 20, 0x8071);
@@ -330,6 +351,7 @@ int main(void)
     tcase_add_test(t, ioapic_edge_and_level);
     tcase_add_test(t, hpet_counts);
     tcase_add_test(t, hpet_legacy_periodic);
+    tcase_add_test(t, hpet_silent_periodic);
     tcase_add_test(t, hpet_one_shot_level);
     suite_add_tcase(s, t);
     return fixture_run(s);
