@@ -775,6 +775,37 @@ START_TEST(rep_steps_by_iteration)
 }
 END_TEST
 
+/* The instruction clock goes on, and a stop is heard, in what would go on for ever. */
+START_TEST(endless_repetition)
+{
+    guest(8);
+    PUT(CODE, "\xf3\x6e\xf4");                             /* rep outsb; hlt */
+    c->rsi = DATA;
+    c->rcx = 1ull << 60;
+    c->eflags |= EFL_DF;
+    c->rip = CODE;
+    c->rsi = RAM_SIZE - 1;
+    c->icount_limit = c->icount + 3;
+    cpu_run(c);
+    ck_assert_uint_eq(c->rip, CODE);
+    ck_assert_uint_lt(c->rcx, 1ull << 60);
+}
+END_TEST
+
+START_TEST(endless_faults)
+{
+    guest(2);
+    const u32 handler = CODE >> 4 << 16;
+    memcpy(ram->base + 6 * 4, &handler, 4);                 /* vector 6: CODE, which is UD2 */
+    PUT(CODE, "\x0f\x0b");
+    c->rip = 0;
+    c->icount_limit = c->icount + 50;
+    cpu_run(c);
+    ck_assert_uint_eq(c->rip, 0);
+    ck_assert_uint_eq(c->exc.vector, EXC_UD);
+}
+END_TEST
+
 START_TEST(random_bytes)
 {
     u32 seed = 12345;
@@ -804,7 +835,7 @@ int main(void)
         { "strings", string_addresses }, { "blocks", next_instruction_overwritten }, { "blocks", loop_modifies_itself },
         { "blocks", code_written_from_outside }, { "blocks", instruction_crosses_page }, { "blocks", code_at_the_limit },
         { "blocks", exact_count }, { "blocks", mode_is_part_of_the_key }, { "stepping", rep_steps_by_iteration },
-        { "hostile", random_bytes },
+        { "hostile", random_bytes }, { "hostile", endless_repetition }, { "hostile", endless_faults },
     };
     for (unsigned i = 0; i < ARRAY_LEN(cases); i++) {
         TCase *t = tcase_create(cases[i].name);

@@ -3,6 +3,7 @@
  *
  * The exhaustive comparison with a real CPU is tests/native.
  */
+#include "cpu/interp.h"
 #include "tests/unit/vec_guest.h"
 
 static struct guest *g;
@@ -468,6 +469,50 @@ START_TEST(segment_limits)
 }
 END_TEST
 
+/* With the checks that the interpreter makes first. */
+static bool exec_checked(const u8 *bytes, unsigned n)
+{
+    struct insn in;
+    ck_assert_int_eq(insn_decode(&in, bytes, n, c->code_size, NULL), DECODE_OK);
+    interp_prepare(&in);
+    c->exc.vector = 0xff;
+    return in.run(c, &in);
+}
+
+/* A pending x87 exception concerns CVTPI2PS and CVTPI2PD only if they read an MMX register. */
+START_TEST(integers_in_memory_leave_the_x87_alone)
+{
+    const u8 from_memory[][4] = { { 0x0f, 0x2a, 0x09 }, { 0x66, 0x0f, 0x2a, 0x09 } };     /* xmm1, [rcx] */
+    const u8 from_mmx[][4] = { { 0x0f, 0x2a, 0xc9 }, { 0x66, 0x0f, 0x2a, 0xc9 } };        /* xmm1, mm1 */
+    c->rcx = GUEST_DATA;
+    c->x87.cw = 0x37b;
+    c->x87.sw = 0xb084;
+    for (unsigned i = 0; i < 2; i++) {
+        ck_assert(exec_checked(from_memory[i], 3 + i));
+        ck_assert_uint_eq(c->x87.sw, 0xb084);
+        ck_assert(!exec_checked(from_mmx[i], 3 + i));
+        ck_assert_uint_eq(c->exc.vector, EXC_MF);
+    }
+}
+END_TEST
+
+START_TEST(xgetbv_tells_what_is_in_use)
+{
+    const u8 xgetbv[] = { 0x0f, 0x01, 0xd0 };
+    c->rcx = 1;
+    c->mxcsr = 0x1f80;
+    memset(c->vec, 0, sizeof(c->vec));
+    ck_assert(exec_checked(xgetbv, 3));
+    ck_assert_uint_eq(c->rax & 6, 0);
+    c->vec[5].q[3] = 1;
+    ck_assert(exec_checked(xgetbv, 3));
+    ck_assert_uint_eq(c->rax & 6, 4);
+    c->rcx = 0;
+    ck_assert(exec_checked(xgetbv, 3));
+    ck_assert_uint_eq(c->rax, 7);
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("simd");
@@ -491,6 +536,8 @@ int main(void)
     tcase_add_test(t, upper_halves);
     tcase_add_test(t, outside_64_bit_mode_there_are_eight_registers);
     tcase_add_test(t, segment_limits);
+    tcase_add_test(t, integers_in_memory_leave_the_x87_alone);
+    tcase_add_test(t, xgetbv_tells_what_is_in_use);
     suite_add_tcase(s, table);
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);
