@@ -129,8 +129,8 @@ static void __attribute__((format(printf, 2, 3))) add(struct text *t, const char
 
 static void add_flags_type(struct text *t)
 {
-    static const char *const bits[] = { "CF", "", "PF", NULL, "AF", NULL, "ZF", "SF", "TF", "IF", "DF", "OF", NULL, NULL,
-                                        "NT", NULL, "RF", "VM", "AC", "VIF", "VIP", "ID" };
+    static const char *const bits[] = { "CF", "", "PF", NULL, "AF", NULL, "ZF", "SF", "TF", "IF", "DF", "OF", NULL,
+                                        NULL, "NT", NULL, "RF", "VM", "AC", "VIF", "VIP", "ID" };
     add(t, "<flags id=\"i386_eflags\" size=\"4\">");
     for (unsigned i = 0; i < ARRAY_LEN(bits); i++)
         if (bits[i])

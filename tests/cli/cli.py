@@ -6,7 +6,7 @@ usage: cli.py PROGRAM [CASE...]     runs all cases, or those whose names contain
 Each wrong command line must give exit status 1, one line on stderr that matches, nothing on stdout, and leave the
 directory as it was, although options that create files stand beside the wrong one.
 """
-import os, pty, re, select, signal, socket, subprocess, sys, tempfile, termios, time
+import fcntl, os, pty, re, select, signal, socket, subprocess, sys, tempfile, termios, time
 
 PROGRAM = os.path.abspath(sys.argv[1])
 SLOWER = float(os.environ.get("SHADOW86_SLOWER", "1"))
@@ -106,7 +106,7 @@ WRONG = [
 ]
 
 
-MANY = "help;" * 150      # more output than a pipe holds
+MANY = "help;" * 150      # more output than a small pipe holds
 
 
 class Failed(Exception):
@@ -232,6 +232,7 @@ def case_slow_reader():
     """A reader who takes a pause gets everything, and the monitor works meanwhile."""
     p = subprocess.Popen([PROGRAM] + hello("-serial", "stdio", "-monitor", "unix:slow.sock,server=on,wait=off",
                                            append=MANY + "poweroff"), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+    small_pipe(p)
     time.sleep(3)
     m = connect("slow.sock")
     need("running" in command(m, "info status"), "the monitor answers")
@@ -245,11 +246,17 @@ def case_term_with_blocked_output():
     """SIGTERM ends the run although nobody reads a full pipe."""
     p = subprocess.Popen([PROGRAM] + hello("-serial", "stdio", "-pidfile", "p.pid", append=MANY), stdin=subprocess.DEVNULL,
                          stdout=subprocess.PIPE)
+    small_pipe(p)
     time.sleep(3)
     need(os.path.exists("p.pid"), "pidfile")
     p.terminate()
     need(p.wait(20 * SLOWER) == 0 and not os.path.exists("p.pid"), "ends, pidfile gone")
     p.stdout.close()
+
+
+def small_pipe(p):
+    """The program's output goes through a pipe of one page; before it has written anything."""
+    fcntl.fcntl(p.stdout, fcntl.F_SETPIPE_SZ, 4096)
 
 
 def connect(path):
@@ -365,7 +372,6 @@ def on_terminal(args):
 
     def own_terminal():
         os.setsid()
-        import fcntl
         fcntl.ioctl(0, termios.TIOCSCTTY, 0)
 
     p = subprocess.Popen([PROGRAM] + args, stdin=slave, stdout=slave, stderr=slave, preexec_fn=own_terminal)
