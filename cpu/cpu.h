@@ -37,6 +37,8 @@ void vcpu_free(struct vcpu *c);
 void vcpu_reset(struct vcpu *c);            /* power-on or RESET# state, SDM 3A 9.1; own thread or stopped */
 void vcpu_init_signal(struct vcpu *c);      /* INIT# state */
 
+/* Machine lock held: the calling thread is going to run it. */
+void cpu_attach(struct vcpu *c);
 /* Runs the guest until PEND_STOP is requested (the bit is cleared). */
 void cpu_run(struct vcpu *c);
 /* Executes exactly one instruction (for tests, the gdb stub). */

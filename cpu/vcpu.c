@@ -204,6 +204,7 @@ void cpu_sipi(struct vcpu *c, u8 vector)
 
 /* ----------------------------------------------------------------------------------------------------- running --- */
 
+void cpu_attach(struct vcpu *c) { mmu_attach(&c->mmu); }
 void cpu_run(struct vcpu *c) { interp_run(c); }
 
 /* A stop request stays for cpu_run. A halted CPU executes nothing unless something wakes it. */

@@ -115,7 +115,7 @@ struct vcpu {
     u64 sysenter_cs, sysenter_esp, sysenter_eip;
     u64 pat, misc_enable, apic_base, tsc_offset, tsc_deadline;
     u64 mtrr_def_type, mtrr_phys[16], mtrr_fixed[11], mcg_status, mc_bank[10][4];
-    u32 sipi_vector;
+    _Atomic u32 sipi_vector;    /* of PEND_SIPI */
     u32 apic_id;                /* initial APIC ID, for CPUID */
     bool nmi_blocked;
     bool wait_sipi;             /* after INIT, not the bootstrap processor: nothing but SIPI (and RESET) is looked at */

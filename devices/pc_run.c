@@ -306,6 +306,9 @@ static void *vcpu_thread(void *arg)
         bool reset = p->reset_pending;
         p->standing = p->reset_pending = false;
         pthread_mutex_unlock(&p->run_mutex);
+        machine_lock();
+        cpu_attach(p->cpu);
+        machine_unlock();
         if (reset)
             reset_everything(p);
         else

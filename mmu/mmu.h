@@ -126,6 +126,9 @@ struct mmu {
 
 void mmu_init(struct mmu *m, struct physmap *phys, unsigned phys_bits);     /* registers with phys for flushes */
 void mmu_fini(struct mmu *m);
+/* The calling thread is going to use m, until another one says so. Under the machine lock: who changes the map at that time
+ * knows then whose TLB it is. (A thread that fills the TLB without it takes it over as well, for tests.) */
+void mmu_attach(struct mmu *m);
 /* The control registers that matter to paging; flushes what SDM 3A 4.10.4 says must go on that change. cr3_written: the
  * value in cr3 was loaded by MOV CR3 / task switch (flush even if equal), bit 63 already taken off and given as
  * keep_pcid. For PAE the caller has loaded pdpte[] before (mmu_load_pdptes). */

@@ -259,6 +259,8 @@ void mmu_init(struct mmu *m, struct physmap *phys, unsigned phys_bits)
     mmu_set_view(m, VIEW_KERNEL);
 }
 
+void mmu_attach(struct mmu *m) { atomic_store(&m->tlb->thread, tlb_this_thread()); }
+
 void mmu_fini(struct mmu *m)
 {
     for (struct mmu **link = &m->phys->mmus; *link; link = &(*link)->tlb->next_mmu) {

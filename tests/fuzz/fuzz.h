@@ -28,6 +28,7 @@ void fuzz_poke(struct fuzz *f, gpa at, const void *bytes, unsigned n);  /* as a 
 void fuzz_devices(struct fuzz *f, unsigned actions);
 void fuzz_guest_setup(struct fuzz *f);      /* a new world for the CPU */
 void fuzz_guest_run(struct fuzz *f);        /* some instructions */
+void fuzz_disturb(struct fuzz *f);          /* from outside, while the CPU runs */
 /* Says what is going on, for the watchdog, and starts its clock again. */
 void fuzz_doing(const char *what);
 

@@ -541,30 +541,36 @@ void fuzz_guest_setup(struct fuzz *g)
 
 /* --- running ------------------------------------------------------------------------------------------------------- */
 
-static void disturb(void)
+/* What the machine does to a CPU from other threads as well. */
+void fuzz_disturb(struct fuzz *g)
 {
     u8 bytes[64];
+    f = g;
     machine_lock();
-    switch (below(9)) {
-    case 0: cpu_request(c, CPU_NMI); break;
-    case 1: pc_intr(f->pc, 0, true); break;
-    case 2: i8259_set(f->pc->pic, below(16), below(2)); break;
-    case 3: physmap_set_a20(f->pc->phys, below(2)); break;
+    switch (below(7)) {
+    case 0: cpu_request(g->pc->cpu, CPU_NMI); break;
+    case 1: pc_intr(g->pc, 0, true); break;
+    case 2: i8259_set(g->pc->pic, below(16), below(2)); break;
+    case 3: physmap_set_a20(g->pc->phys, below(2)); break;
     case 4:
         random_fill(bytes, sizeof(bytes), FILL_ANY);
-        fuzz_poke(f, code_address(), bytes, 1 + below(sizeof(bytes)));
+        fuzz_poke(g, code_address(), bytes, 1 + below(sizeof(bytes)));
         break;
-    case 5: make_code(GUEST_CODE + below(CODE_BYTES - 64), 64); break;
-    case 6: spoil_tables(); break;
-    case 7:
-        if (one_in(20))
-            cpu_request(c, CPU_INIT);
-        break;
+    case 5: spoil_tables(); break;
     default:
         if (one_in(20))
-            cpu_sipi(c, (u8)below(256));
+            cpu_request(g->pc->cpu, CPU_INIT);
+        else if (one_in(20))
+            cpu_sipi(g->pc->cpu, (u8)below(256));
         break;
     }
+    machine_unlock();
+}
+
+static void new_code(void)
+{
+    machine_lock();
+    make_code(GUEST_CODE + below(CODE_BYTES - 64), 64);
     machine_unlock();
 }
 
@@ -615,7 +621,9 @@ void fuzz_guest_run(struct fuzz *g)
         }
         reset_if_wanted();
         fuzz_doing("disturbing");
-        disturb();
+        fuzz_disturb(f);
+        if (one_in(4))
+            new_code();
         if (one_in(10))
             look();
     }

@@ -1,10 +1,13 @@
 /* main.c - the whole-machine fuzzer: builds machine after machine and mistreats them. Nothing may crash, fail an
  * assertion, read or write outside of what it owns (build with the preset asan), or fail to come back (watchdog).
  *
- *     fuzz-machine [-seconds N] [-cases N] [-seed S] [-v]
+ *     fuzz-machine [-seconds N] [-cases N] [-seed S] [-threads] [-v]
  *
  * Everything about a case follows from its seed: after a failure, the line "case seed S" names it; -seed S -cases 1 runs
  * it again (-v prints each step). The machine runs on this thread with the instruction clock.
+ *
+ * -threads: as in the program, the vCPU has a thread of its own and time is the host's, so nothing repeats; for a build with
+ * -fsanitize=thread. (Guest memory itself is shared without locks, as between the CPU and the devices of a board.)
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -92,7 +95,7 @@ static struct block *image(const char *name, unsigned sector)
 
 static void stop_cpu(void *ctx) { cpu_request(fuzz.pc->cpu, CPU_STOP); }
 
-static void new_machine(void)
+static void new_machine(bool icount)
 {
     static const char *const models[] = { "486", "pentium", "pentium3", "qemu64", "x86-64-v2", "x86-64-v3" };
     static const char *dirs[2];
@@ -100,7 +103,7 @@ static void new_machine(void)
     dirs[0] = dir;
     struct pc_config cfg = {
         .ram_bytes = (u64)(1 + below(8)) << 20, .cpu_model = one_in(6) ? models[below(6)] : "max", .bios_file = path_of("rom"),
-        .bios_dirs = dirs, .vga = one_in(10) ? "none" : "std", .has_debug_exit = true, .icount = true, .icount_shift = below(8),
+        .bios_dirs = dirs, .vga = one_in(10) ? "none" : "std", .has_debug_exit = true, .icount = icount, .icount_shift = below(8),
         .rtc_offset = -(s64)time(NULL),
     };
     if (!one_in(4))
@@ -116,6 +119,8 @@ static void new_machine(void)
         exit(EXIT_FAILURE);
     }
     random_fill(fuzz.pc->ram->base, 0xa0000, one_in(2) ? FILL_ANY : FILL_INTEGERS);
+    if (!icount)
+        return;
     clock_resume(fuzz.pc->clock);
     timer_init(&fuzz.stop, fuzz.pc->clock, stop_cpu, NULL);
     cpu_request(fuzz.pc->cpu, CPU_TIMER);
@@ -126,7 +131,7 @@ static void run_case(u64 seed)
     watchdog_case(seed);
     random_seed(seed * 0x2545f4914f6cdd1d);
     fuzz_doing("building the machine");
-    new_machine();
+    new_machine(true);
     const unsigned kind = below(3), rounds = 1 + below(30);
     for (unsigned i = 0; i < rounds; i++) {
         if (kind != 1)
@@ -149,13 +154,46 @@ static void run_case(u64 seed)
     watchdog_rest();
 }
 
+/* The main loop's part, done by hostile hands. */
+static void run_threads(u64 seed)
+{
+    char err[300];
+    watchdog_case(seed);
+    random_seed(seed * 0x2545f4914f6cdd1d);
+    fuzz_doing("building the machine");
+    new_machine(false);
+    fuzz_guest_setup(&fuzz);
+    if (!pc_start(fuzz.pc, err, sizeof(err))) {
+        fprintf(stderr, "%s\n", err);
+        exit(EXIT_FAILURE);
+    }
+    for (unsigned i = 20 + below(200); i && pc_exit_state(fuzz.pc, NULL) == PC_RUNNING; i--) {
+        if (one_in(20)) {
+            fuzz_doing("pausing");
+            pc_pause(fuzz.pc);
+            fuzz_guest_setup(&fuzz);
+            pc_resume(fuzz.pc);
+        }
+        fuzz_devices(&fuzz, below(10));
+        fuzz_disturb(&fuzz);
+        pc_run_timers(fuzz.pc);
+        usleep(below(2000));
+    }
+    fuzz_doing("taking the machine apart");
+    pc_free(fuzz.pc);
+    watchdog_rest();
+}
+
 int main(int argc, char **argv)
 {
     u64 seed = 1, cases = 0, seconds = 20, n = 0;
+    bool threads = false;
     for (int i = 1; i < argc; i++) {
         const bool more = i + 1 < argc;
         if (!strcmp(argv[i], "-v"))
             fuzz.verbose = true;
+        else if (!strcmp(argv[i], "-threads"))
+            threads = true;
         else if (more && !strcmp(argv[i], "-seed"))
             seed = strtoull(argv[++i], NULL, 0);
         else if (more && !strcmp(argv[i], "-cases"))
@@ -163,7 +201,7 @@ int main(int argc, char **argv)
         else if (more && !strcmp(argv[i], "-seconds"))
             seconds = strtoull(argv[++i], NULL, 0);
         else {
-            fprintf(stderr, "usage: fuzz-machine [-seconds N] [-cases N] [-seed S] [-v]\n");
+            fprintf(stderr, "usage: fuzz-machine [-seconds N] [-cases N] [-seed S] [-threads] [-v]\n");
             return EXIT_FAILURE;
         }
     }
@@ -172,7 +210,7 @@ int main(int argc, char **argv)
     watchdog_start();
     const time_t end = time(NULL) + (time_t)seconds;
     while (cases ? n < cases : time(NULL) < end)
-        run_case(seed + n++);
+        (threads ? run_threads : run_case)(seed + n++);
     printf("%llu cases from seed %llu on: all came through\n", (unsigned long long)n, (unsigned long long)seed);
     return EXIT_SUCCESS;
 }
