@@ -4,10 +4,11 @@
  * lie in memory that needs no check and DF is 0, iterations run page by page as one copy, fill or scan with the same
  * result as one by one: MOVS with a destination shortly above its source repeats the pattern.
  *
- * Between such runs the instruction looks whether somebody waits (an interrupt that would be taken, single-stepping). If so
- * it ends with RIP at itself, which the interpreter takes as an instruction executed; RF is set then, so that an
- * instruction breakpoint does not hit again in the middle (SDM 3B 18.3.1.1). It does the same after so many turns (runs, or
- * elements where no run is possible): a count of 2^64 may never end, and the instruction clock stands while one instruction runs.
+ * Between such runs the instruction looks whether somebody waits (an interrupt that would be taken, single-stepping).
+ * If so it ends with RIP at itself, which the interpreter takes as an instruction executed; RF is set then, so that an
+ * instruction breakpoint does not hit again in the middle (SDM 3B 18.3.1.1). It does the same after so many turns
+ * (runs, or elements where no run is possible): a count of 2^64 may never end, and the instruction clock stands while
+ * one instruction runs.
  */
 #include "cpu/interp_forms.h"
 
@@ -265,8 +266,10 @@ FORM_INLINE bool repeat_compare(struct vcpu *c, const struct insn *in, unsigned 
     return true;
 }
 
-bool in_cmps(struct vcpu *c, const struct insn *in) { return repeat_compare(c, in, in->op[0].size, cmps_one, cmps_run); }
-bool in_scas(struct vcpu *c, const struct insn *in) { return repeat_compare(c, in, in->op[1].size, scas_one, scas_run); }
+bool in_cmps(struct vcpu *c, const struct insn *in) { return repeat_compare(c, in, in->op[0].size, cmps_one,
+cmps_run); }
+bool in_scas(struct vcpu *c, const struct insn *in) { return repeat_compare(c, in, in->op[1].size, scas_one,
+scas_run); }
 
 /* --- INS, OUTS: the device sees every element; the port is read only when the store cannot fault -------------------- */
 

@@ -1,5 +1,6 @@
-# Random and hostile input. test_insn_table takes its instructions from the comparison with the host CPU; fuzz-machine is
-# group "fuzz" (tests/fuzz/main.c; the preset asan is what makes it sharp). Open-ended: fuzz-machine -seconds N -seed S.
+# Random and hostile input. test_insn_table takes its instructions from the comparison with the host CPU; fuzz-machine
+# is group "fuzz" (tests/fuzz/main.c; the preset asan is what makes it sharp). Open-ended: fuzz-machine -seconds N
+# -seed S.
 set(random_instructions ${CMAKE_SOURCE_DIR}/tests/native/encode.c ${CMAKE_SOURCE_DIR}/tests/native/values.c)
 target_sources(test_insn_table PRIVATE ${random_instructions})
 

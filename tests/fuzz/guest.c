@@ -2,18 +2,20 @@
  * some of it at random, so that execution gets somewhere before it meets the odd part.
  *
  * Low memory is mapped to itself by a full set of tables; then some entries are overwritten: with other RAM, the tables
- * themselves, device registers, holes, large pages, reserved bits. Everything (code, tables, stacks) lies in RAM that the code can
- * write. Machines of 1 MiB do, what lies beyond RAM is part of the fun.
+ * themselves, device registers, holes, large pages, reserved bits. Everything (code, tables, stacks) lies in RAM that
+ * the code can write. Machines of 1 MiB do, what lies beyond RAM is part of the fun.
  */
 #include <string.h>
 
 #include "cpu/cpuid.h"
 #include "tests/fuzz/fuzz.h"
 
-enum { GDT_AT = 0x1000, GDT_ENTRIES = 64, IDT_AT = 0x2000, TSS_AT = 0x4000, TSS_COUNT = 8, TSS_BYTES = 0x200, LDT_AT = 0x6000,
+enum { GDT_AT = 0x1000, GDT_ENTRIES = 64, IDT_AT = 0x2000, TSS_AT = 0x4000, TSS_COUNT = 8, TSS_BYTES = 0x200,
+       LDT_AT = 0x6000,
        GUEST_CODE = 0x8000, CODE_BYTES = 0x4000, STACK_TOP = 0x1f000, TABLES_AT = 0x40000, TABLE_PAGES = 12 };
 enum mode { MODE_REAL, MODE_PROT16, MODE_PROT32, MODE_V86, MODE_COMPAT, MODE_LONG, MODE_COUNT };
-enum { SEL_CODE32_0 = 0x08, SEL_DATA_0 = 0x10, SEL_CODE32_3 = 0x1b, SEL_DATA_3 = 0x23, SEL_CODE64_0 = 0x28, SEL_CODE64_3 = 0x33,
+enum { SEL_CODE32_0 = 0x08, SEL_DATA_0 = 0x10, SEL_CODE32_3 = 0x1b, SEL_DATA_3 = 0x23, SEL_CODE64_0 = 0x28,
+       SEL_CODE64_3 = 0x33,
        SEL_CODE16_0 = 0x38, SEL_DATA16_0 = 0x40, SEL_TSS_0 = 0x48, SEL_LDT_0 = 0x50, FIRST_RANDOM = 12 };
 
 static struct fuzz *f;
@@ -34,7 +36,8 @@ static u64 segment_descriptor(u32 base, u32 limit, unsigned access, unsigned fla
 
 static u16 any_selector(void)
 {
-    return one_in(10) ? (u16)random_u64() : (u16)(below(GDT_ENTRIES) << 3 | (one_in(8) ? 4 : 0) | (one_in(2) ? 3 : below(4)));
+    return one_in(10) ? (u16)random_u64() : (u16)(below(GDT_ENTRIES) << 3 | (one_in(8) ? 4 : 0) |
+        (one_in(2) ? 3 : below(4)));
 }
 
 static u64 gate_descriptor(unsigned type)
@@ -44,7 +47,8 @@ static u64 gate_descriptor(unsigned type)
     u16 sel = one_in(3) ? any_selector() : mode >= MODE_COMPAT ? SEL_CODE64_0 : codes[below(4)];
     if (type == SYS_TASK_GATE)
         sel = (u16)((FIRST_RANDOM + below(TSS_COUNT)) << 3);
-    return (offset & 0xffff) | (u64)sel << 16 | (u64)(below(32) | (type | (one_in(8) ? 0 : 0x80) | below(4) << 5) << 8) << 32 |
+    return (offset & 0xffff) | (u64)sel << 16 | (u64)(below(32) | (type | (one_in(8) ? 0 : 0x80) |
+        below(4) << 5) << 8) << 32 |
         (u64)(offset >> 16 & 0xffff) << 48;
 }
 
@@ -58,7 +62,8 @@ static u64 any_descriptor(void)
     if (one_in(3))      /* a system segment */
         return segment_descriptor((u32)(TSS_AT + below(TSS_COUNT) * TSS_BYTES), one_in(4) ? below(0x100) : 0x1ff,
                                   below(16) | 0x80 | below(4) << 5, 0);
-    return segment_descriptor(one_in(2) ? 0 : (u32)fuzz_address(f), one_in(2) ? 0xfffff : (u32)random_integer(), below(256) | 0x90,
+    return segment_descriptor(one_in(2) ? 0 : (u32)fuzz_address(f), one_in(2) ? 0xfffff : (u32)random_integer(),
+        below(256) | 0x90,
                               below(16));
 }
 
@@ -69,7 +74,8 @@ static void make_descriptors(void)
         segment_descriptor(0, 0xfffff, 0xfb, 0xc), segment_descriptor(0, 0xfffff, 0xf3, 0xc),
         segment_descriptor(0, 0xfffff, 0x9b, 0xa), segment_descriptor(0, 0xfffff, 0xfb, 0xa),
         segment_descriptor(0, 0xffff, 0x9b, 0), segment_descriptor(0, 0xffff, 0x93, 0),
-        segment_descriptor(TSS_AT, 0x1ff, mode == MODE_PROT16 ? 0x83 : 0x8b, 0), segment_descriptor(LDT_AT, 0xff, 0x82, 0), 0,
+        segment_descriptor(TSS_AT, 0x1ff, mode == MODE_PROT16 ? 0x83 : 0x8b, 0), segment_descriptor(LDT_AT, 0xff,
+                           0x82, 0), 0,
     };
     static_assert(ARRAY_LEN(fixed) == FIRST_RANDOM, "the fixed descriptors");
     for (unsigned i = 0; i < GDT_ENTRIES; i++)
@@ -116,7 +122,8 @@ static void make_tasks(void)
                 const u64 sp = one_in(16) ? random_u64() : STACK_TOP - below(0x4000);
                 memcpy(tss + 4 + n * 8, &sp, 8);
             }
-        const u32 cr3 = one_in(3) ? (u32)fuzz_address(f) : (u32)c->cr3, eip = (u32)code_address(), flags = (u32)random_u64() & 0x27fd5;
+        const u32 cr3 = one_in(3) ? (u32)fuzz_address(f) : (u32)c->cr3, eip = (u32)code_address(), flags =
+                               (u32)random_u64() & 0x27fd5;
         const u16 map = (u16)below(0x200);
         if (mode < MODE_COMPAT) {
             memcpy(tss + 0x1c, &cr3, 4);
@@ -147,7 +154,8 @@ static void spoil_tables(void)
         u64 to = one_in(4) ? TABLES_AT + below(TABLE_PAGES) * PAGE_SIZE : fuzz_address(f) & PAGE_MASK;
         if (one_in(2))
             to &= 0xffffffffff000;
-        put(at, 8, one_in(8) ? random_u64() : to | (below(512) | (one_in(8) ? 0 : 7)) | (one_in(10) ? (u64)1 << 63 : 0));
+        put(at, 8, one_in(8) ? random_u64() : to | (below(512) | (one_in(8) ? 0 : 7)) |
+            (one_in(10) ? (u64)1 << 63 : 0));
     }
 }
 
@@ -189,14 +197,16 @@ static void set_segments(unsigned cpl)
     if (mode == MODE_REAL || mode == MODE_V86) {
         for (unsigned s = 0; s < SEG_COUNT; s++) {
             const u16 sel = s == SEG_CS || s == SEG_SS || one_in(2) ? 0 : (u16)(fuzz_address(f) >> 4);
-            set_segment(s, (u64)sel << 4, 0xffff, sel, SEG_P | SEG_S | SEG_W | SEG_A | (mode == MODE_V86 ? SEG_DPL : 0));
+            set_segment(s, (u64)sel << 4, 0xffff, sel, SEG_P | SEG_S | SEG_W | SEG_A |
+                        (mode == MODE_V86 ? SEG_DPL : 0));
         }
         return;
     }
     for (unsigned s = 0; s < SEG_COUNT; s++)
         set_segment(s, 0, limit, mode == MODE_PROT16 ? SEL_DATA16_0 : cpl ? SEL_DATA_3 : SEL_DATA_0,
                     SEG_P | dpl | SEG_S | SEG_W | SEG_A | big | (big ? SEG_G : 0));
-    c->seg[SEG_CS].attr = (u16)(SEG_P | dpl | SEG_S | SEG_CODE | SEG_W | SEG_A | (big ? SEG_G : 0) | (mode == MODE_LONG ? SEG_L : big));
+    c->seg[SEG_CS].attr = (u16)(SEG_P | dpl | SEG_S | SEG_CODE | SEG_W | SEG_A | (big ? SEG_G : 0) |
+                           (mode == MODE_LONG ? SEG_L : big));
     c->seg[SEG_CS].sel = mode == MODE_LONG ? (cpl ? SEL_CODE64_3 : SEL_CODE64_0) : mode == MODE_PROT16 ? SEL_CODE16_0 :
         cpl ? SEL_CODE32_3 : SEL_CODE32_0;
 }
@@ -271,7 +281,8 @@ static void set_tables(void)
     c->gdtr.limit = (u16)(one_in(10) ? random_u64() : GDT_ENTRIES * 8 - 1);
     c->idtr.base = mode == MODE_REAL ? 0 : IDT_AT;
     c->idtr.limit = (u16)(one_in(20) ? below(0x800) : mode == MODE_REAL ? 0x3ff : mode >= MODE_COMPAT ? 0xfff : 0x7ff);
-    c->tr = (struct segment){ .base = TSS_AT, .limit = one_in(6) ? below(0x200) : 0x1ff, .sel = SEL_TSS_0, .attr = 0x8b };
+    c->tr = (struct segment){ .base = TSS_AT, .limit = one_in(6) ? below(0x200) : 0x1ff, .sel = SEL_TSS_0, .attr =
+                              0x8b };
     if (mode == MODE_PROT16 && one_in(2))
         c->tr.attr = 0x83;
     c->ldtr = (struct segment){ .base = LDT_AT, .limit = 0xff, .sel = SEL_LDT_0, .attr = 0x82 };
@@ -352,11 +363,15 @@ static unsigned copy(u8 *to, const u8 *bytes, unsigned n)
 
 static unsigned msr_idiom(u8 *to)
 {
-    static const u32 msrs[] = { 0x10, 0x17, 0x1b, 0x3a, 0x3b, 0x48, 0x8b, 0xc1, 0xe7, 0xfe, 0x10a, 0x119, 0x174, 0x175, 0x176, 0x179, 0x17a, 0x198,
-                                0x1a0, 0x1d9, 0x200, 0x20f, 0x250, 0x258, 0x268, 0x277, 0x2ff, 0x38f, 0x400, 0x6e0, 0x800, 0x802, 0x808, 0x80b,
-                                0x830, 0x838, 0xda0, 0x40000000, 0xc0000080, 0xc0000081, 0xc0000082, 0xc0000083, 0xc0000084, 0xc0000100,
+    static const u32 msrs[] = { 0x10, 0x17, 0x1b, 0x3a, 0x3b, 0x48, 0x8b, 0xc1, 0xe7, 0xfe, 0x10a, 0x119, 0x174,
+                                0x175, 0x176, 0x179, 0x17a, 0x198,
+                                0x1a0, 0x1d9, 0x200, 0x20f, 0x250, 0x258, 0x268, 0x277, 0x2ff, 0x38f, 0x400, 0x6e0,
+                                0x800, 0x802, 0x808, 0x80b,
+                                0x830, 0x838, 0xda0, 0x40000000, 0xc0000080, 0xc0000081, 0xc0000082, 0xc0000083,
+                                0xc0000084, 0xc0000100,
                                 0xc0000101, 0xc0000102, 0xc0000103, 0xc0010010, 0xc0010015, 0xc001001f };
-    unsigned n = load(to, REG_RCX, one_in(8) ? (u32)random_integer() : msrs[below(ARRAY_LEN(msrs))] + (one_in(4) ? below(16) : 0));
+    unsigned n = load(to, REG_RCX,
+                      one_in(8) ? (u32)random_integer() : msrs[below(ARRAY_LEN(msrs))] + (one_in(4) ? below(16) : 0));
     if (one_in(2))
         n += load(to + n, REG_RAX, one_in(2) ? (u32)fuzz_address(f) : (u32)random_integer());
     if (one_in(2))
@@ -398,7 +413,8 @@ static unsigned control_idiom(u8 *to)
         to[n++] = 0xf0;         /* MOV CR8 of AMD */
     if (cr == 8 && decode_mode() == 8)
         to[n++] = 0x44;
-    return n + copy(to + n, (const u8[]){ 0x0f, one_in(5) ? 0x20 : one_in(4) ? 0x23 : 0x22, (u8)(0xc0 | (cr & 7) << 3) }, 3);
+    return n + copy(to + n, (const u8[]){ 0x0f, one_in(5) ? 0x20 : one_in(4) ? 0x23 : 0x22, (u8)(0xc0 |
+                                          (cr & 7) << 3) }, 3);
 }
 
 static unsigned selector_idiom(u8 *to)
@@ -443,8 +459,10 @@ static unsigned far_idiom(u8 *to)
 
 static unsigned port_idiom(u8 *to)
 {
-    static const u16 ports[] = { 0x20, 0x21, 0x40, 0x43, 0x60, 0x61, 0x64, 0x70, 0x71, 0x92, 0x1f0, 0x1f7, 0x3c0, 0x3d4, 0x3f5, 0x3f8, 0x402,
-                                 0x510, 0x511, 0x514, 0x518, 0x604, 0x608, 0xcf8, 0xcfc, 0xcf9, 0xc000, 0xc002, 0xc004 };
+    static const u16 ports[] = { 0x20, 0x21, 0x40, 0x43, 0x60, 0x61, 0x64, 0x70, 0x71, 0x92, 0x1f0, 0x1f7, 0x3c0,
+                                 0x3d4, 0x3f5, 0x3f8, 0x402,
+                                 0x510, 0x511, 0x514, 0x518, 0x604, 0x608, 0xcf8, 0xcfc, 0xcf9, 0xc000, 0xc002,
+                                 0xc004 };
     static const u8 ops[] = { 0xec, 0xed, 0xee, 0xef, 0x6c, 0x6d, 0x6e, 0x6f };
     unsigned n = load(to, REG_RDX, one_in(8) ? below(0x10000) : ports[below(ARRAY_LEN(ports))]);
     if (one_in(2))
@@ -460,8 +478,10 @@ static unsigned port_idiom(u8 *to)
 
 static unsigned system_idiom(u8 *to)
 {
-    static const u8 texts[][4] = { { 0xcd, 0x80 }, { 0xfb, 0xf4 }, { 0xcc }, { 0xf1 }, { 0x0f, 0x05 }, { 0x0f, 0x34 }, { 0x0f, 0x35 },
-                                   { 0x0f, 0x07 }, { 0x0f, 0x01, 0xf8 }, { 0x0f, 0x01, 0xd0 }, { 0x0f, 0x01, 0xd1 }, { 0x0f, 0xa2 },
+    static const u8 texts[][4] = { { 0xcd, 0x80 }, { 0xfb, 0xf4 }, { 0xcc }, { 0xf1 }, { 0x0f, 0x05 }, { 0x0f,
+                                   0x34 }, { 0x0f, 0x35 },
+                                   { 0x0f, 0x07 }, { 0x0f, 0x01, 0xf8 }, { 0x0f, 0x01, 0xd0 }, { 0x0f, 0x01, 0xd1 },
+                                   { 0x0f, 0xa2 },
                                    { 0x0f, 0x01, 0xc9 }, { 0x9d }, { 0x0f, 0x08 } };
     static const u8 lengths[] = { 2, 2, 1, 1, 2, 2, 2, 2, 3, 3, 3, 2, 3, 1, 2 };
     const unsigned i = below(ARRAY_LEN(texts));
@@ -487,7 +507,8 @@ enum { IDIOM_BYTES = 64 };
 
 static unsigned any_idiom(u8 *to)
 {
-    static unsigned (*const idioms[])(u8 *) = { msr_idiom, image_idiom, control_idiom, selector_idiom, far_idiom, port_idiom, system_idiom,
+    static unsigned (*const idioms[])(u8 *) = { msr_idiom, image_idiom, control_idiom, selector_idiom, far_idiom,
+                                                port_idiom, system_idiom,
                                                 jump_idiom };
     return idioms[below(ARRAY_LEN(idioms))](to);
 }

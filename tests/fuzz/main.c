@@ -3,11 +3,12 @@
  *
  *     fuzz-machine [-seconds N] [-cases N] [-seed S] [-threads] [-v]
  *
- * Everything about a case follows from its seed: after a failure, the line "case seed S" names it; -seed S -cases 1 runs
- * it again (-v prints each step). The machine runs on this thread with the instruction clock.
+ * Everything about a case follows from its seed: after a failure, the line "case seed S" names it; -seed S -cases 1
+ * runs it again (-v prints each step). The machine runs on this thread with the instruction clock.
  *
- * -threads: as in the program, the vCPU has a thread of its own and time is the host's, so nothing repeats; for a build with
- * -fsanitize=thread. (Guest memory itself is shared without locks, as between the CPU and the devices of a board.)
+ * -threads: as in the program, the vCPU has a thread of its own and time is the host's, so nothing repeats; for a
+ * build with -fsanitize=thread. (Guest memory itself is shared without locks, as between the CPU and the devices of a
+ * board.)
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -102,8 +103,10 @@ static void new_machine(bool icount)
     char err[300];
     dirs[0] = dir;
     struct pc_config cfg = {
-        .ram_bytes = (u64)(1 + below(8)) << 20, .cpu_model = one_in(6) ? models[below(6)] : "max", .bios_file = path_of("rom"),
-        .bios_dirs = dirs, .vga = one_in(10) ? "none" : "std", .has_debug_exit = true, .icount = icount, .icount_shift = below(8),
+        .ram_bytes = (u64)(1 + below(8)) << 20, .cpu_model = one_in(6) ? models[below(6)] : "max", .bios_file =
+        path_of("rom"),
+        .bios_dirs = dirs, .vga = one_in(10) ? "none" : "std", .has_debug_exit = true, .icount = icount,
+        .icount_shift = below(8),
         .rtc_offset = -(s64)time(NULL),
     };
     if (!one_in(4))

@@ -1,15 +1,16 @@
 /* test_insn_table.c - every row of cpu/insn.def against its function: are the columns true?
  *
- * flags   under random states, in_<name>() changes no flag but those in `writes` and `undef`; turning over a flag that is
+ * flags   under random states, in_<name>() changes no flag but those in `writes` and `undef`; turning over a flag that
+ * is
  *         not in `reads` changes nothing else; and no flag stands in a column for nothing. So what a translator
  *         concludes from the columns (this flag is dead here) is right. ATTR_CONDFL rows may leave a flag as it was;
  *         no other row may. A fault changes no flag at all, and nothing else that the guest can see.
  * memory  an instruction with a memory operand needs all of its op.size bytes, needs none around them (the pages before
  *         and behind are absent), and writes none around them.
  *
- * Rows run in 64-bit, 32-bit and 16-bit protected mode, through the function that interp_prepare chooses and now and then
- * through the row's own. The instructions come from tests/native/encode.c. SHADOW86_TABLE_SEED and SHADOW86_TABLE_CASES
- * (cases per row and mode) make longer runs.
+ * Rows run in 64-bit, 32-bit and 16-bit protected mode, through the function that interp_prepare chooses and now and
+ * then through the row's own. The instructions come from tests/native/encode.c. SHADOW86_TABLE_SEED and
+ * SHADOW86_TABLE_CASES (cases per row and mode) make longer runs.
  */
 #include <check.h>
 #include <stdio.h>
@@ -68,7 +69,8 @@ static void make_tables(void)
 
 static void make_gdt(void)
 {
-    static const u16 access[] = { 0xc09b, 0xc093, 0xc0fb, 0xc0f3, 0x008b, 0x0082, 0xc091, 0xc0f9, 0xa09b, 0x009b, 0x40f7,
+    static const u16 access[] = { 0xc09b, 0xc093, 0xc0fb, 0xc0f3, 0x008b, 0x0082, 0xc091, 0xc0f9, 0xa09b, 0x009b,
+                                  0x40f7,
                                   0x4013, 0x00ec, 0x00e5, 0x0089 };
     for (unsigned i = 0; i < (GDT_END - GDT) / 8; i++) {
         const u16 a = access[i % ARRAY_LEN(access)];
@@ -145,7 +147,8 @@ static bool among(const struct insn *in, const char *const *names, unsigned n)
             return true;
     return false;
 }
-#define AMONG(in, ...) among(in, (const char *const[]){ __VA_ARGS__ }, ARRAY_LEN(((const char *const[]){ __VA_ARGS__ })))
+#define AMONG(in, ...) among(in, (const char *const[]){ __VA_ARGS__ },
+ARRAY_LEN(((const char *const[]){ __VA_ARGS__ })))
 
 /* Contents of the pages that instructions can write before one runs. */
 static u8 memory[GDT_END];
@@ -270,7 +273,8 @@ static u32 flags_of_outcome(const struct outcome *o) { return (u32)rflags_get(&o
 
 static bool same_segment(const struct segment *a, const struct segment *b)
 {
-    return a->base == b->base && a->limit == b->limit && a->sel == b->sel && a->attr == b->attr && a->unusable == b->unusable;
+    return a->base == b->base && a->limit == b->limit && a->sel == b->sel && a->attr == b->attr &&
+        a->unusable == b->unusable;
 }
 
 static const char *x87_difference(const struct x87 *a, const struct x87 *b)
@@ -289,11 +293,15 @@ static const char *cpu_difference(const struct vcpu *a, const struct vcpu *b)
 {
     static const struct { const char *name; size_t at, bytes; } fields[] = {
 #define FIELD(f) { #f, offsetof(struct vcpu, f), sizeof(((struct vcpu *)0)->f) }
-        FIELD(gpr), FIELD(cpl), FIELD(code_size), FIELD(stack_size), FIELD(shadow), FIELD(halted), FIELD(cr0), FIELD(cr2),
-        FIELD(cr3), FIELD(cr4), FIELD(efer), FIELD(xcr0), FIELD(dr), FIELD(star), FIELD(lstar), FIELD(cstar), FIELD(fmask),
+        FIELD(gpr), FIELD(cpl), FIELD(code_size), FIELD(stack_size), FIELD(shadow), FIELD(halted), FIELD(cr0),
+        FIELD(cr2),
+        FIELD(cr3), FIELD(cr4), FIELD(efer), FIELD(xcr0), FIELD(dr), FIELD(star), FIELD(lstar), FIELD(cstar),
+        FIELD(fmask),
         FIELD(kernel_gs_base), FIELD(tsc_aux), FIELD(sysenter_cs), FIELD(sysenter_esp), FIELD(sysenter_eip), FIELD(pat),
-        FIELD(misc_enable), FIELD(apic_base), FIELD(tsc_offset), FIELD(tsc_deadline), FIELD(mtrr_def_type), FIELD(mtrr_phys),
-        FIELD(mtrr_fixed), FIELD(mxcsr), FIELD(vec), FIELD(gdtr.base), FIELD(gdtr.limit), FIELD(idtr.base), FIELD(idtr.limit),
+        FIELD(misc_enable), FIELD(apic_base), FIELD(tsc_offset), FIELD(tsc_deadline), FIELD(mtrr_def_type),
+        FIELD(mtrr_phys),
+        FIELD(mtrr_fixed), FIELD(mxcsr), FIELD(vec), FIELD(gdtr.base), FIELD(gdtr.limit), FIELD(idtr.base),
+        FIELD(idtr.limit),
 #undef FIELD
     };
     for (unsigned i = 0; i < ARRAY_LEN(fields); i++)
@@ -327,20 +335,25 @@ static struct seen { u32 written, read; unsigned completed; } *seen;
 /* One line for each row and kind of complaint; the test fails at its end. */
 static void wrong(const struct insn *in, const char *what, u32 number, const char *detail)
 {
-    static const char *last;
-    static unsigned last_row;
+    static const char *said[8];     /* of this row */
+    static unsigned row, count;
     char text[120];
     complaints++;
-    if (last == what && last_row == in->row)
-        return;
-    last = what;
-    last_row = in->row;
+    if (row != in->row)
+        count = 0;
+    row = in->row;
+    for (unsigned i = 0; i < count; i++)
+        if (said[i] == what)
+            return;
+    if (count < ARRAY_LEN(said))
+        said[count++] = what;
     insn_print(text, sizeof(text), in, 0);
     fprintf(stderr, "row %u, %u-bit code, \"%s\" (%s): %s%s%s (%x)\n", in->row, in->mode * 8, text,
             insn_rows[in->row].name, what, detail ? ": " : "", detail ? detail : "", number);
 }
 
-/* Flags x, turned over before: does the row's claim hold? `first` is the run with `flags`, `second` the one without x. */
+/* Flags x, turned over before: does the row's claim hold? `first` is the run with `flags`,
+`second` the one without x. */
 static void check_input(const struct insn *in, u32 flags, u32 x)
 {
     const struct insn_row *row = &insn_rows[in->row];
@@ -417,7 +430,8 @@ static bool make_case(unsigned row, unsigned mode, struct insn *in)
         struct test_case t = { .mode = mode, .row = row };
         if (!encode_row(&t))
             return false;
-        if (insn_decode(in, t.bytes, t.length < 15 ? t.length : 15, mode, cpu->model.features) != DECODE_OK || in->row != row)
+        if (insn_decode(in, t.bytes, t.length < 15 ? t.length : 15, mode, cpu->model.features) != DECODE_OK ||
+                in->row != row)
             continue;
         interp_prepare(in);
         return true;
@@ -484,7 +498,8 @@ END_TEST
 static bool partial(const struct insn *in)
 {
     static const char *const names[] = {
-        "lea", "nop", "bt", "btc", "btr", "bts", "vmaskmovps", "vmaskmovpd", "vpmaskmovd", "vpmaskmovq", "pop", "xbegin",
+        "lea", "nop", "bt", "btc", "btr", "bts", "vmaskmovps", "vmaskmovpd", "vpmaskmovd", "vpmaskmovq", "pop",
+        "xbegin",
     };
     return in->vsib || !strncmp(insn_rows[in->row].name, "prefetch", 8) || among(in, names, ARRAY_LEN(names));
 }
