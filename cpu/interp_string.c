@@ -75,7 +75,7 @@ static u8 *run_of(struct vcpu *c, const struct insn *in, unsigned seg, unsigned 
     return tlb_hit(write ? c->mmu.wr : c->mmu.rd, a, n);
 }
 
-/* --- MOVS ------------------------------------------------------------------------------------------------------ */
+/* --- MOVS -------------------------------------------------------------------------------------------------------- */
 
 static bool movs_one(struct vcpu *c, const struct insn *in, unsigned n)
 {
@@ -114,7 +114,7 @@ static u64 movs_run(struct vcpu *c, const struct insn *in, unsigned n, u64 count
     return count;
 }
 
-/* --- STOS, LODS ------------------------------------------------------------------------------------------------ */
+/* --- STOS, LODS -------------------------------------------------------------------------------------------------- */
 
 static bool stos_one(struct vcpu *c, const struct insn *in, unsigned n)
 {
@@ -189,7 +189,7 @@ bool in_movs(struct vcpu *c, const struct insn *in) { return repeat(c, in, in->o
 bool in_stos(struct vcpu *c, const struct insn *in) { return repeat(c, in, in->op[0].size, stos_one, stos_run); }
 bool in_lods(struct vcpu *c, const struct insn *in) { return repeat(c, in, in->op[1].size, lods_one, lods_run); }
 
-/* --- CMPS, SCAS ------------------------------------------------------------------------------------------------ */
+/* --- CMPS, SCAS -------------------------------------------------------------------------------------------------- */
 
 static bool cmps_one(struct vcpu *c, const struct insn *in, unsigned n)
 {
@@ -266,12 +266,17 @@ FORM_INLINE bool repeat_compare(struct vcpu *c, const struct insn *in, unsigned 
     return true;
 }
 
-bool in_cmps(struct vcpu *c, const struct insn *in) { return repeat_compare(c, in, in->op[0].size, cmps_one,
-cmps_run); }
-bool in_scas(struct vcpu *c, const struct insn *in) { return repeat_compare(c, in, in->op[1].size, scas_one,
-scas_run); }
+bool in_cmps(struct vcpu *c, const struct insn *in)
+{
+    return repeat_compare(c, in, in->op[0].size, cmps_one, cmps_run);
+}
 
-/* --- INS, OUTS: the device sees every element; the port is read only when the store cannot fault -------------------- */
+bool in_scas(struct vcpu *c, const struct insn *in)
+{
+    return repeat_compare(c, in, in->op[1].size, scas_one, scas_run);
+}
+
+/* --- INS, OUTS: the device sees every element; the port is read only when the store cannot fault ----------------- */
 
 static bool ins_one(struct vcpu *c, const struct insn *in, unsigned n)
 {

@@ -1,5 +1,4 @@
-/* devices.c - hostile actions on devices: random accesses,
-and the beginnings of sense that get deeper into each model. */
+/* devices.c - hostile actions on devices: random accesses, and enough sense to get deeper into each model. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,10 +22,9 @@ u64 fuzz_address(const struct fuzz *g)
 {
     static const u64 places[] = {
         0, 0x9fff0, 0xa0000, 0xa8000, 0xb8000, 0xbfffc, 0xc0000, 0xe0000, 0xf0000, 0xffff0, 0x100000, 0xe0000000,
-        0xfd000000,
-        0xfebf0000, 0xfec00000, 0xfec00010, 0xfed00000, 0xfed000f0, 0xfee00000, 0xfee000b0, 0xfee00300, 0xfffc0000,
-        0xfffffff0,
-        0xfffffffc, 0x100000000, 0xfffffffff000, 0xffffffffffff0, 0xfffffffffffffff0, 0xffffffffffffffff,
+        0xfd000000, 0xfebf0000, 0xfec00000, 0xfec00010, 0xfed00000, 0xfed000f0, 0xfee00000, 0xfee000b0,
+         0xfee00300, 0xfffc0000, 0xfffffff0, 0xfffffffc, 0x100000000, 0xfffffffff000, 0xffffffffffff0,
+         0xfffffffffffffff0, 0xffffffffffffffff,
     };
     switch (below(8)) {
     case 0: case 1: return places[below(ARRAY_LEN(places))] + below(64);
@@ -38,17 +36,15 @@ u64 fuzz_address(const struct fuzz *g)
 
 void fuzz_poke(struct fuzz *g, gpa at, const void *bytes, unsigned n) { physmap_write(g->pc->phys, at, bytes, n); }
 
-/* --- anything --------------------------------------------------------------------------------------------------- */
+/* --- anything ---------------------------------------------------------------------------------------------------- */
 
 static u16 any_port(void)
 {
     static const u16 ranges[][2] = {
         { 0x00, 16 }, { 0x20, 2 }, { 0x40, 4 }, { 0x60, 5 }, { 0x70, 4 }, { 0x80, 16 }, { 0x92, 1 }, { 0xa0, 2 },
-        { 0xb2, 2 },
-        { 0xc0, 32 }, { 0xed, 1 }, { 0xf0, 2 }, { 0x170, 8 }, { 0x1ce, 3 }, { 0x1f0, 8 }, { 0x2f8, 8 }, { 0x376, 1 },
-        { 0x3b0, 48 }, { 0x3f0, 16 }, { 0x402, 1 }, { 0x4d0, 2 }, { 0x501, 4 }, { 0x510, 12 }, { 0x600, 64 },
-        { 0x700, 16 },
-        { 0xafe0, 4 }, { 0xb100, 16 }, { 0xc000, 16 }, { 0xcf8, 8 },
+        { 0xb2, 2 }, { 0xc0, 32 }, { 0xed, 1 }, { 0xf0, 2 }, { 0x170, 8 }, { 0x1ce, 3 }, { 0x1f0, 8 }, { 0x2f8, 8 },
+        { 0x376, 1 }, { 0x3b0, 48 }, { 0x3f0, 16 }, { 0x402, 1 }, { 0x4d0, 2 }, { 0x501, 4 }, { 0x510, 12 },
+        { 0x600, 64 }, { 0x700, 16 }, { 0xafe0, 4 }, { 0xb100, 16 }, { 0xc000, 16 }, { 0xcf8, 8 },
     };
     if (one_in(16))
         return (u16)random_u64();
@@ -152,9 +148,8 @@ static void wait_a_little(void)
 
 static void ide_packet(u16 base)
 {
-    static const u8 commands[] = { 0x00, 0x03, 0x12, 0x1a, 0x1b, 0x1e, 0x25, 0x28, 0x2b, 0x35, 0x42, 0x43, 0x44,
-                                   0x46, 0x4a,
-                                   0x51, 0x52, 0x55, 0x5a, 0xa8, 0xad, 0xb9, 0xbd, 0xbe };
+    static const u8 commands[] = { 0x00, 0x03, 0x12, 0x1a, 0x1b, 0x1e, 0x25, 0x28, 0x2b, 0x35, 0x42, 0x43,
+                                    0x44, 0x46, 0x4a, 0x51, 0x52, 0x55, 0x5a, 0xa8, 0xad, 0xb9, 0xbd, 0xbe };
     u8 cdb[12];
     random_fill(cdb, 8, one_in(2) ? FILL_ANY : FILL_COUNTS);
     memset(cdb + 8, (int)below(4), 4);
@@ -186,11 +181,11 @@ static void ide_transfer(u16 base)
 /* Registers, command, data; most of the time for a drive that exists. */
 static void ide(void)
 {
-    static const u8 commands[] = { 0x00, 0x08, 0x10, 0x20, 0x21, 0x24, 0x25, 0x27, 0x29, 0x2f, 0x30, 0x31, 0x34,
-                                   0x35, 0x39,
-                                   0x3f, 0x40, 0x42, 0x70, 0x90, 0x91, 0xa0, 0xa0, 0xa0, 0xa1, 0xb0, 0xc4, 0xc5,
-                                   0xc6, 0xc8, 0xca, 0xe0,
-                                   0xe1, 0xe3, 0xe5, 0xe6, 0xe7, 0xea, 0xec, 0xef, 0xf5, 0xf8, 0xf9 };
+    static const u8 commands[] = { 0x00, 0x08, 0x10, 0x20, 0x21, 0x24, 0x25, 0x27, 0x29, 0x2f, 0x30, 0x31,
+                                    0x34, 0x35, 0x39, 0x3f, 0x40, 0x42, 0x70, 0x90, 0x91, 0xa0, 0xa0, 0xa0,
+                                    0xa1, 0xb0, 0xc4, 0xc5, 0xc6, 0xc8, 0xca, 0xe0, 0xe1, 0xe3, 0xe5, 0xe6,
+                                     0xe7,
+                                   0xea, 0xec, 0xef, 0xf5, 0xf8, 0xf9 };
     static const u8 drives[] = { 0, 0, 1, 2 };
     const unsigned drive = drives[below(4)], channel = drive >> 1;
     const u16 base = channel ? 0x170 : 0x1f0;
@@ -239,9 +234,9 @@ static void dma_8237(void)
 
 static void floppy(void)
 {
-    static const u8 commands[] = { 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0c, 0x0d, 0x0e, 0x0f,
-                                   0x10, 0x11, 0x12,
-                                   0x13, 0x14, 0x16, 0x18, 0x19, 0x1d, 0x33, 0x34, 0x8e, 0x8f, 0xcf };
+    static const u8 commands[] = { 0x02, 0x03, 0x04, 0x05, 0x06, 0x07, 0x08, 0x09, 0x0a, 0x0c, 0x0d, 0x0e,
+                                    0x0f, 0x10, 0x11, 0x12, 0x13, 0x14, 0x16, 0x18, 0x19, 0x1d, 0x33, 0x34, 0x8e,
+                                   0x8f, 0xcf };
     if (one_in(3))
         dma_8237();
     outb(0x3f2, one_in(8) ? below(256) : 0x3c | below(2));
@@ -357,9 +352,8 @@ static void vga(void)
 
 static void apics(void)
 {
-    static const u16 registers[] = { 0x20, 0x80, 0xb0, 0xd0, 0xe0, 0xf0, 0x280, 0x300, 0x310, 0x320, 0x330, 0x340,
-                                     0x350, 0x360,
-                                     0x370, 0x380, 0x3e0 };
+    static const u16 registers[] = { 0x20, 0x80, 0xb0, 0xd0, 0xe0, 0xf0, 0x280, 0x300, 0x310, 0x320, 0x330,
+                                      0x340, 0x350, 0x360, 0x370, 0x380, 0x3e0 };
     if (one_in(2)) {
         physmap_write_int(f->pc->phys, 0xfee00000u + registers[below(ARRAY_LEN(registers))], 4, any_value());
         return;
@@ -394,12 +388,10 @@ static void timers_of_the_board(void)
 
 static void keyboard_controller(void)
 {
-    static const u8 commands[] = { 0x20, 0x60, 0xa7, 0xa8, 0xa9, 0xaa, 0xab, 0xad, 0xae, 0xc0, 0xd0, 0xd1, 0xd2,
-                                   0xd3, 0xd4, 0xdd, 0xdf,
-                                   0xe0, 0xf0, 0xfe };
-    static const u8 device[] = { 0xe6, 0xe7, 0xe8, 0xe9, 0xea, 0xeb, 0xec, 0xed, 0xee, 0xf0, 0xf2, 0xf3, 0xf4, 0xf5,
-                                 0xf6, 0xfa,
-                                 0xfc, 0xfe, 0xff };
+    static const u8 commands[] = { 0x20, 0x60, 0xa7, 0xa8, 0xa9, 0xaa, 0xab, 0xad, 0xae, 0xc0, 0xd0, 0xd1,
+                                    0xd2, 0xd3, 0xd4, 0xdd, 0xdf, 0xe0, 0xf0, 0xfe };
+    static const u8 device[] = { 0xe6, 0xe7, 0xe8, 0xe9, 0xea, 0xeb, 0xec, 0xed, 0xee, 0xf0, 0xf2, 0xf3,
+                                  0xf4, 0xf5, 0xf6, 0xfa, 0xfc, 0xfe, 0xff };
     switch (below(5)) {
     case 0: outb(0x64, one_in(4) ? below(256) : commands[below(ARRAY_LEN(commands))]); break;
     case 1: outb(0x60, one_in(2) ? 0xe0 + below(32) : below(256)); break;
@@ -494,13 +486,13 @@ static void media(void)
 /* ------------------------------------------------------------------------------------------------------------------ */
 
 static const struct action { void (*act)(void); const char *name; unsigned weight; } actions[] = {
-    { any_io, "any port", 12 }, { any_mmio, "any memory", 8 }, { pci_config, "PCI configuration", 8 }, { pci_sane,
-    "BARs", 3 },
+    { any_io, "any port", 12 }, { any_mmio, "any memory", 8 }, { pci_config, "PCI configuration", 8 }, 
+    { pci_sane, "BARs", 3 },
     { ide, "IDE", 10 }, { dma_8237, "8237", 3 }, { floppy, "floppy", 6 }, { fw_cfg, "fw_cfg", 4 }, { vga, "VGA", 10 },
-    { apics, "APICs", 6 }, { hpet, "HPET", 5 }, { timers_of_the_board, "PIT, RTC", 5 }, { keyboard_controller,
-    "8042", 4 },
-    { serial, "serial", 3 }, { interrupt_controllers, "8259", 4 }, { power_management, "PM", 3 }, { time_passes,
-    "timers", 10 },
+    { apics, "APICs", 6 }, { hpet, "HPET", 5 }, { timers_of_the_board, "PIT, RTC", 5 }, 
+    { keyboard_controller, "8042", 4 },
+    { serial, "serial", 3 }, { interrupt_controllers, "8259", 4 }, { power_management, "PM", 3 }, 
+    { time_passes, "timers", 10 },
     { monitor, "monitor", 1 }, { a20, "A20", 1 }, { reset, "reset", 1 }, { media, "media", 1 },
 };
 

@@ -26,7 +26,7 @@ static void put(u64 at, unsigned bytes, u64 v) { fuzz_poke(f, at, &v, bytes); }
 static unsigned decode_mode(void) { return mode == MODE_LONG ? 8 : mode == MODE_PROT32 || mode == MODE_COMPAT ? 4 : 2; }
 static u64 code_address(void) { return one_in(16) ? fuzz_address(f) : (u64)GUEST_CODE + below(CODE_BYTES); }
 
-/* --- descriptors --------------------------------------------------------------------------------------------------- */
+/* --- descriptors ------------------------------------------------------------------------------------------------- */
 
 static u64 segment_descriptor(u32 base, u32 limit, unsigned access, unsigned flags)
 {
@@ -63,8 +63,7 @@ static u64 any_descriptor(void)
         return segment_descriptor((u32)(TSS_AT + below(TSS_COUNT) * TSS_BYTES), one_in(4) ? below(0x100) : 0x1ff,
                                   below(16) | 0x80 | below(4) << 5, 0);
     return segment_descriptor(one_in(2) ? 0 : (u32)fuzz_address(f), one_in(2) ? 0xfffff : (u32)random_integer(),
-        below(256) | 0x90,
-                              below(16));
+                              below(256) | 0x90, below(16));
 }
 
 static void make_descriptors(void)
@@ -74,8 +73,8 @@ static void make_descriptors(void)
         segment_descriptor(0, 0xfffff, 0xfb, 0xc), segment_descriptor(0, 0xfffff, 0xf3, 0xc),
         segment_descriptor(0, 0xfffff, 0x9b, 0xa), segment_descriptor(0, 0xfffff, 0xfb, 0xa),
         segment_descriptor(0, 0xffff, 0x9b, 0), segment_descriptor(0, 0xffff, 0x93, 0),
-        segment_descriptor(TSS_AT, 0x1ff, mode == MODE_PROT16 ? 0x83 : 0x8b, 0), segment_descriptor(LDT_AT, 0xff,
-                           0x82, 0), 0,
+        segment_descriptor(TSS_AT, 0x1ff, mode == MODE_PROT16 ? 0x83 : 0x8b, 0), 
+        segment_descriptor(LDT_AT, 0xff, 0x82, 0), 0,
     };
     static_assert(ARRAY_LEN(fixed) == FIRST_RANDOM, "the fixed descriptors");
     for (unsigned i = 0; i < GDT_ENTRIES; i++)
@@ -122,8 +121,8 @@ static void make_tasks(void)
                 const u64 sp = one_in(16) ? random_u64() : STACK_TOP - below(0x4000);
                 memcpy(tss + 4 + n * 8, &sp, 8);
             }
-        const u32 cr3 = one_in(3) ? (u32)fuzz_address(f) : (u32)c->cr3, eip = (u32)code_address(), flags =
-                               (u32)random_u64() & 0x27fd5;
+        const u32 cr3 = one_in(3) ? (u32)fuzz_address(f) : (u32)c->cr3, eip = (u32)code_address();
+        const u32 flags = (u32)random_u64() & 0x27fd5;
         const u16 map = (u16)below(0x200);
         if (mode < MODE_COMPAT) {
             memcpy(tss + 0x1c, &cr3, 4);
@@ -139,7 +138,7 @@ static void make_tasks(void)
     }
 }
 
-/* --- page tables --------------------------------------------------------------------------------------------------- */
+/* --- page tables ------------------------------------------------------------------------------------------------- */
 
 static void identity(u64 table, unsigned entry_bytes, u64 from, u64 step, unsigned count, u64 flags)
 {
@@ -183,7 +182,7 @@ static void make_tables(bool pae, bool four_level)
     spoil_tables();
 }
 
-/* --- the CPU ------------------------------------------------------------------------------------------------------- */
+/* --- the CPU ----------------------------------------------------------------------------------------------------- */
 
 static void set_segment(enum sreg s, u64 base, u32 limit, u16 sel, unsigned attr)
 {
@@ -281,8 +280,8 @@ static void set_tables(void)
     c->gdtr.limit = (u16)(one_in(10) ? random_u64() : GDT_ENTRIES * 8 - 1);
     c->idtr.base = mode == MODE_REAL ? 0 : IDT_AT;
     c->idtr.limit = (u16)(one_in(20) ? below(0x800) : mode == MODE_REAL ? 0x3ff : mode >= MODE_COMPAT ? 0xfff : 0x7ff);
-    c->tr = (struct segment){ .base = TSS_AT, .limit = one_in(6) ? below(0x200) : 0x1ff, .sel = SEL_TSS_0, .attr =
-                              0x8b };
+    c->tr = (struct segment){ .base = TSS_AT, .limit = one_in(6) ? below(0x200) : 0x1ff, .sel = SEL_TSS_0,
+                              .attr = 0x8b };
     if (mode == MODE_PROT16 && one_in(2))
         c->tr.attr = 0x83;
     c->ldtr = (struct segment){ .base = LDT_AT, .limit = 0xff, .sel = SEL_LDT_0, .attr = 0x82 };
@@ -309,7 +308,7 @@ static void set_flags(unsigned cpl)
     rflags_set(c, flags);
 }
 
-/* --- code ---------------------------------------------------------------------------------------------------------- */
+/* --- code -------------------------------------------------------------------------------------------------------- */
 
 static unsigned any_row(void)
 {
@@ -336,7 +335,7 @@ static unsigned any_instruction(u8 *to)
     return in.len;
 }
 
-/* --- idioms: what needs a value in a register to mean anything --- */
+/* --- idioms: what needs a value in a register to mean anything --------------------------------------------------- */
 
 static unsigned wide(u8 *to)        /* the prefix for 32-bit operands */
 {
@@ -363,13 +362,12 @@ static unsigned copy(u8 *to, const u8 *bytes, unsigned n)
 
 static unsigned msr_idiom(u8 *to)
 {
-    static const u32 msrs[] = { 0x10, 0x17, 0x1b, 0x3a, 0x3b, 0x48, 0x8b, 0xc1, 0xe7, 0xfe, 0x10a, 0x119, 0x174,
-                                0x175, 0x176, 0x179, 0x17a, 0x198,
-                                0x1a0, 0x1d9, 0x200, 0x20f, 0x250, 0x258, 0x268, 0x277, 0x2ff, 0x38f, 0x400, 0x6e0,
-                                0x800, 0x802, 0x808, 0x80b,
+    static const u32 msrs[] = { 0x10, 0x17, 0x1b, 0x3a, 0x3b, 0x48, 0x8b, 0xc1, 0xe7, 0xfe, 0x10a, 0x119,
+                                0x174, 0x175, 0x176, 0x179, 0x17a, 0x198, 0x1a0, 0x1d9, 0x200, 0x20f, 0x250,
+                                0x258, 0x268, 0x277, 0x2ff, 0x38f, 0x400, 0x6e0, 0x800, 0x802, 0x808, 0x80b,
                                 0x830, 0x838, 0xda0, 0x40000000, 0xc0000080, 0xc0000081, 0xc0000082, 0xc0000083,
-                                0xc0000084, 0xc0000100,
-                                0xc0000101, 0xc0000102, 0xc0000103, 0xc0010010, 0xc0010015, 0xc001001f };
+                                0xc0000084, 0xc0000100, 0xc0000101, 0xc0000102, 0xc0000103, 0xc0010010,
+                                 0xc0010015, 0xc001001f };
     unsigned n = load(to, REG_RCX,
                       one_in(8) ? (u32)random_integer() : msrs[below(ARRAY_LEN(msrs))] + (one_in(4) ? below(16) : 0));
     if (one_in(2))
@@ -413,8 +411,8 @@ static unsigned control_idiom(u8 *to)
         to[n++] = 0xf0;         /* MOV CR8 of AMD */
     if (cr == 8 && decode_mode() == 8)
         to[n++] = 0x44;
-    return n + copy(to + n, (const u8[]){ 0x0f, one_in(5) ? 0x20 : one_in(4) ? 0x23 : 0x22, (u8)(0xc0 |
-                                          (cr & 7) << 3) }, 3);
+    const u8 opcode = one_in(5) ? 0x20 : one_in(4) ? 0x23 : 0x22;
+    return n + copy(to + n, (const u8[]){ 0x0f, opcode, (u8)(0xc0 | (cr & 7) << 3) }, 3);
 }
 
 static unsigned selector_idiom(u8 *to)
@@ -459,10 +457,9 @@ static unsigned far_idiom(u8 *to)
 
 static unsigned port_idiom(u8 *to)
 {
-    static const u16 ports[] = { 0x20, 0x21, 0x40, 0x43, 0x60, 0x61, 0x64, 0x70, 0x71, 0x92, 0x1f0, 0x1f7, 0x3c0,
-                                 0x3d4, 0x3f5, 0x3f8, 0x402,
-                                 0x510, 0x511, 0x514, 0x518, 0x604, 0x608, 0xcf8, 0xcfc, 0xcf9, 0xc000, 0xc002,
-                                 0xc004 };
+    static const u16 ports[] = { 0x20, 0x21, 0x40, 0x43, 0x60, 0x61, 0x64, 0x70, 0x71, 0x92, 0x1f0, 0x1f7,
+                                  0x3c0, 0x3d4, 0x3f5, 0x3f8, 0x402, 0x510, 0x511, 0x514, 0x518, 0x604, 0x608,
+                                  0xcf8, 0xcfc, 0xcf9, 0xc000, 0xc002, 0xc004 };
     static const u8 ops[] = { 0xec, 0xed, 0xee, 0xef, 0x6c, 0x6d, 0x6e, 0x6f };
     unsigned n = load(to, REG_RDX, one_in(8) ? below(0x10000) : ports[below(ARRAY_LEN(ports))]);
     if (one_in(2))
@@ -478,8 +475,8 @@ static unsigned port_idiom(u8 *to)
 
 static unsigned system_idiom(u8 *to)
 {
-    static const u8 texts[][4] = { { 0xcd, 0x80 }, { 0xfb, 0xf4 }, { 0xcc }, { 0xf1 }, { 0x0f, 0x05 }, { 0x0f,
-                                   0x34 }, { 0x0f, 0x35 },
+    static const u8 texts[][4] = { { 0xcd, 0x80 }, { 0xfb, 0xf4 }, { 0xcc }, { 0xf1 }, { 0x0f, 0x05 },
+                                   { 0x0f, 0x34 }, { 0x0f, 0x35 },
                                    { 0x0f, 0x07 }, { 0x0f, 0x01, 0xf8 }, { 0x0f, 0x01, 0xd0 }, { 0x0f, 0x01, 0xd1 },
                                    { 0x0f, 0xa2 },
                                    { 0x0f, 0x01, 0xc9 }, { 0x9d }, { 0x0f, 0x08 } };
@@ -560,7 +557,7 @@ void fuzz_guest_setup(struct fuzz *g)
     cpu_request(c, CPU_TIMER);
 }
 
-/* --- running ------------------------------------------------------------------------------------------------------- */
+/* --- running ----------------------------------------------------------------------------------------------------- */
 
 /* What the machine does to a CPU from other threads as well. */
 void fuzz_disturb(struct fuzz *g)

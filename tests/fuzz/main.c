@@ -31,7 +31,7 @@ void fuzz_doing(const char *what)
         fprintf(stderr, "%s\n", what);
 }
 
-/* --- files --------------------------------------------------------------------------------------------------------- */
+/* --- files ------------------------------------------------------------------------------------------------------- */
 
 static const char *path_of(const char *name)
 {
@@ -80,7 +80,7 @@ static void remove_files(void)
     rmdir(dir);
 }
 
-/* --- one case ------------------------------------------------------------------------------------------------------ */
+/* --- one case ---------------------------------------------------------------------------------------------------- */
 
 static struct block *image(const char *name, unsigned sector)
 {
@@ -103,10 +103,9 @@ static void new_machine(bool icount)
     char err[300];
     dirs[0] = dir;
     struct pc_config cfg = {
-        .ram_bytes = (u64)(1 + below(8)) << 20, .cpu_model = one_in(6) ? models[below(6)] : "max", .bios_file =
-        path_of("rom"),
-        .bios_dirs = dirs, .vga = one_in(10) ? "none" : "std", .has_debug_exit = true, .icount = icount,
-        .icount_shift = below(8),
+        .ram_bytes = (u64)(1 + below(8)) << 20, .cpu_model = one_in(6) ? models[below(6)] : "max",
+        .bios_file = path_of("rom"), .bios_dirs = dirs, .vga = one_in(10) ? "none" : "std", .has_debug_exit = true,
+        .icount = icount, .icount_shift = below(8),
         .rtc_offset = -(s64)time(NULL),
     };
     if (!one_in(4))

@@ -1,8 +1,7 @@
 /* test_insn_table.c - every row of cpu/insn.def against its function: are the columns true?
  *
  * flags   under random states, in_<name>() changes no flag but those in `writes` and `undef`; turning over a flag that
- * is
- *         not in `reads` changes nothing else; and no flag stands in a column for nothing. So what a translator
+ *         is not in `reads` changes nothing else; and no flag stands in a column for nothing. So what a translator
  *         concludes from the columns (this flag is dead here) is right. ATTR_CONDFL rows may leave a flag as it was;
  *         no other row may. A fault changes no flag at all, and nothing else that the guest can see.
  * memory  an instruction with a memory operand needs all of its op.size bytes, needs none around them (the pages before
@@ -35,7 +34,7 @@ static u64 seed = 1;
 static unsigned cases = 40;
 static unsigned complaints;
 
-/* --- the machine around it ------------------------------------------------------------------------------------------ */
+/* --- the machine around it --------------------------------------------------------------------------------------- */
 
 static u32 port_in(void *ctx, u16 port, unsigned bytes) { return 0x12345678u + port; }
 static void port_out(void *ctx, u16 port, unsigned bytes, u32 value) {}
@@ -69,9 +68,8 @@ static void make_tables(void)
 
 static void make_gdt(void)
 {
-    static const u16 access[] = { 0xc09b, 0xc093, 0xc0fb, 0xc0f3, 0x008b, 0x0082, 0xc091, 0xc0f9, 0xa09b, 0x009b,
-                                  0x40f7,
-                                  0x4013, 0x00ec, 0x00e5, 0x0089 };
+    static const u16 access[] = { 0xc09b, 0xc093, 0xc0fb, 0xc0f3, 0x008b, 0x0082, 0xc091, 0xc0f9, 0xa09b,
+                                   0x009b, 0x40f7, 0x4013, 0x00ec, 0x00e5, 0x0089 };
     for (unsigned i = 0; i < (GDT_END - GDT) / 8; i++) {
         const u16 a = access[i % ARRAY_LEN(access)];
         put(GDT + i * 8, 0xffff | (u64)(a & 0xff) << 40 | (u64)(a >> 12) << 52 | (u64)0xf << 48);
@@ -136,7 +134,7 @@ static void teardown(void)
     ram_free(ram);
 }
 
-/* --- cases --------------------------------------------------------------------------------------------------------- */
+/* --- cases ------------------------------------------------------------------------------------------------------- */
 
 static bool is(const struct insn *in, const char *name) { return !strcmp(insn_rows[in->row].name, name); }
 
@@ -147,8 +145,8 @@ static bool among(const struct insn *in, const char *const *names, unsigned n)
             return true;
     return false;
 }
-#define AMONG(in, ...) among(in, (const char *const[]){ __VA_ARGS__ },
-ARRAY_LEN(((const char *const[]){ __VA_ARGS__ })))
+#define AMONG(in, ...) \
+    among(in, (const char *const[]){ __VA_ARGS__ }, ARRAY_LEN(((const char *const[]){ __VA_ARGS__ })))
 
 /* Contents of the pages that instructions can write before one runs. */
 static u8 memory[GDT_END];
@@ -269,7 +267,7 @@ static void execute(struct outcome *o, interp_fn *run, const struct insn *in, u3
 
 static u32 flags_of_outcome(const struct outcome *o) { return (u32)rflags_get(&o->cpu); }
 
-/* --- comparing ----------------------------------------------------------------------------------------------------- */
+/* --- comparing --------------------------------------------------------------------------------------------------- */
 
 static bool same_segment(const struct segment *a, const struct segment *b)
 {
@@ -294,14 +292,11 @@ static const char *cpu_difference(const struct vcpu *a, const struct vcpu *b)
     static const struct { const char *name; size_t at, bytes; } fields[] = {
 #define FIELD(f) { #f, offsetof(struct vcpu, f), sizeof(((struct vcpu *)0)->f) }
         FIELD(gpr), FIELD(cpl), FIELD(code_size), FIELD(stack_size), FIELD(shadow), FIELD(halted), FIELD(cr0),
-        FIELD(cr2),
-        FIELD(cr3), FIELD(cr4), FIELD(efer), FIELD(xcr0), FIELD(dr), FIELD(star), FIELD(lstar), FIELD(cstar),
-        FIELD(fmask),
-        FIELD(kernel_gs_base), FIELD(tsc_aux), FIELD(sysenter_cs), FIELD(sysenter_esp), FIELD(sysenter_eip), FIELD(pat),
-        FIELD(misc_enable), FIELD(apic_base), FIELD(tsc_offset), FIELD(tsc_deadline), FIELD(mtrr_def_type),
-        FIELD(mtrr_phys),
-        FIELD(mtrr_fixed), FIELD(mxcsr), FIELD(vec), FIELD(gdtr.base), FIELD(gdtr.limit), FIELD(idtr.base),
-        FIELD(idtr.limit),
+        FIELD(cr2), FIELD(cr3), FIELD(cr4), FIELD(efer), FIELD(xcr0), FIELD(dr), FIELD(star), FIELD(lstar),
+        FIELD(cstar), FIELD(fmask), FIELD(kernel_gs_base), FIELD(tsc_aux), FIELD(sysenter_cs), FIELD(sysenter_esp),
+        FIELD(sysenter_eip), FIELD(pat), FIELD(misc_enable), FIELD(apic_base), FIELD(tsc_offset), FIELD(tsc_deadline),
+        FIELD(mtrr_def_type), FIELD(mtrr_phys), FIELD(mtrr_fixed), FIELD(mxcsr), FIELD(vec), FIELD(gdtr.base),
+        FIELD(gdtr.limit), FIELD(idtr.base), FIELD(idtr.limit),
 #undef FIELD
     };
     for (unsigned i = 0; i < ARRAY_LEN(fields); i++)
@@ -327,7 +322,7 @@ static const char *difference(const struct outcome *a, const struct outcome *b)
     return cpu_difference(&a->cpu, &b->cpu);
 }
 
-/* --- flags --------------------------------------------------------------------------------------------------------- */
+/* --- flags ------------------------------------------------------------------------------------------------------- */
 
 /* What cases of a row have shown. */
 static struct seen { u32 written, read; unsigned completed; } *seen;
@@ -352,8 +347,7 @@ static void wrong(const struct insn *in, const char *what, u32 number, const cha
             insn_rows[in->row].name, what, detail ? ": " : "", detail ? detail : "", number);
 }
 
-/* Flags x, turned over before: does the row's claim hold? `first` is the run with `flags`,
-`second` the one without x. */
+/* Flag x, turned over before: does the row's claim hold? `first` is the run with `flags`, `second` the other one. */
 static void check_input(const struct insn *in, u32 flags, u32 x)
 {
     const struct insn_row *row = &insn_rows[in->row];
@@ -492,7 +486,7 @@ START_TEST(flags_of_rows)
 }
 END_TEST
 
-/* --- memory operands ----------------------------------------------------------------------------------------------- */
+/* --- memory operands --------------------------------------------------------------------------------------------- */
 
 /* Instructions whose operand is an address, or of which they need only what a mask or a bit offset says. */
 static bool partial(const struct insn *in)
