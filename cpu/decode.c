@@ -362,13 +362,13 @@ static int find_row(struct decoder *d, const u64 *features)
 
 static void address_16(struct decoder *d, struct insn *in)
 {
-    static const u8 base[8] = { REG_RBX, REG_RBX, REG_RBP, REG_RBP, REG_RSI, REG_RDI, REG_RBP, REG_RBX };
-    static const u8 index[8] = { REG_RSI, REG_RDI, REG_RSI, REG_RDI, REG_NONE, REG_NONE, REG_NONE, REG_NONE };
+    static const u8 base[8] = { GPR_RBX, GPR_RBX, GPR_RBP, GPR_RBP, GPR_RSI, GPR_RDI, GPR_RBP, GPR_RBX };
+    static const u8 index[8] = { GPR_RSI, GPR_RDI, GPR_RSI, GPR_RDI, GPR_NONE, GPR_NONE, GPR_NONE, GPR_NONE };
     unsigned mod = d->modrm >> 6, rm = d->modrm & 7;
     in->base = base[rm];
     in->index = index[rm];
     if (mod == 0 && rm == 6) {
-        in->base = REG_NONE;
+        in->base = GPR_NONE;
         mod = 2;
     }
     if (mod)
@@ -385,14 +385,14 @@ static void address_32(struct decoder *d, struct insn *in)
         u8 b = (u8)fetch(d, 1);
         unsigned index = (b >> 3 & 7) | (d->rex & REX_X ? 8 : 0);
         in->scale = b >> 6;
-        in->index = index == 4 && !in->vsib ? REG_NONE : index;
-        if (in->index == REG_NONE)
+        in->index = index == 4 && !in->vsib ? GPR_NONE : index;
+        if (in->index == GPR_NONE)
             in->scale = 0;
         rm = b & 7;
     }
     in->base = rm | (d->rex & REX_B ? 8 : 0);
     if (mod == 0 && rm == 5) {
-        in->base = !sib && d->mode == 8 ? REG_RIP : REG_NONE;
+        in->base = !sib && d->mode == 8 ? GPR_RIP : GPR_NONE;
         mod = 2;
     }
     if (mod)
@@ -406,7 +406,7 @@ static void read_address(struct decoder *d, struct insn *in)
         address_16(d, in);
     else
         address_32(d, in);
-    if (d->seg == SEG_COUNT && (in->base == REG_RSP || in->base == REG_RBP))
+    if (d->seg == SEG_COUNT && (in->base == GPR_RSP || in->base == GPR_RBP))
         in->seg = SEG_SS;
 }
 
@@ -486,11 +486,11 @@ static void read_operand(struct decoder *d, struct insn *in, unsigned i, const s
     case AT_OPC: set_gpr(d, o, (d->opcode & 7) | (d->rex & REX_B ? 8 : 0)); break;
     case AT_VVVV: set_reg(o, OP_GPR, d->vvvv); break;
     case AT_MOFFS: o->kind = OP_MEM; in->disp = fetch(d, in->addrsize); break;
-    case AT_STRSI: set_reg(o, OP_STR, REG_RSI); break;
-    case AT_STRDI: set_reg(o, OP_STR, REG_RDI); break;
-    case AT_RAX: set_reg(o, OP_GPR, REG_RAX); break;
-    case AT_RCX: set_reg(o, OP_GPR, REG_RCX); break;
-    case AT_RDX: set_reg(o, OP_GPR, REG_RDX); break;
+    case AT_STRSI: set_reg(o, OP_STR, GPR_RSI); break;
+    case AT_STRDI: set_reg(o, OP_STR, GPR_RDI); break;
+    case AT_RAX: set_reg(o, OP_GPR, GPR_RAX); break;
+    case AT_RCX: set_reg(o, OP_GPR, GPR_RCX); break;
+    case AT_RDX: set_reg(o, OP_GPR, GPR_RDX); break;
     case AT_IMM: set_imm(in, o, fetch(d, 1)); break;
     case AT_IMMS: set_imm(in, o, fetch_signed(d, 1)); break;
     case AT_IMM16: set_imm(in, o, fetch(d, 2)); break;
@@ -585,7 +585,7 @@ static void fill(struct decoder *d, struct insn *in, unsigned row)
     in->opsize = operand_size(d, attr);
     in->addrsize = !(d->prefix & PREFIX_67) ? d->mode : d->mode == 8 ? 4 : 6 - d->mode;
     in->vl = vector_length(d, attr, e);
-    in->base = in->index = REG_NONE;
+    in->base = in->index = GPR_NONE;
     in->vsib = !!(attr & ATTR_GATHER);
     if (attr & ATTR_CC)
         in->imm2 = d->opcode & 15;

@@ -162,8 +162,8 @@ static void append(struct block *b, struct insn *in)
 {
     in->nth = b->count++;
     in->end = b->bytes += in->len;
-    if (in->base == REG_RIP) {
-        in->base = REG_BLOCK;
+    if (in->base == GPR_RIP) {
+        in->base = GPR_BLOCK;
         in->disp += in->end;
     }
 }

@@ -1,7 +1,7 @@
 /* insn.h - a decoded instruction, and the table that describes every instruction (insn.def).
  *
  * decode.c fills struct insn from bytes; print.c, the interpreter, the translator and the tests read it.
- * It holds nothing that depends on where the bytes stand (RIP-relative operands name REG_RIP as their base), so a
+ * It holds nothing that depends on where the bytes stand (RIP-relative operands name GPR_RIP as their base), so a
  * decoded instruction can be shared by all linear addresses that map the same physical bytes.
  */
 #ifndef SHADOW86_INSN_H
@@ -17,12 +17,12 @@ struct insn;
  * caller puts back. */
 typedef bool interp_fn(struct vcpu *c, const struct insn *in);
 
-/* General registers; also indices of vcpu.gpr. REG_NONE reads as zero, so that effective addresses need no branch. */
+/* General registers; also indices of vcpu.gpr. GPR_NONE reads as zero, so that effective addresses need no branch. */
 enum gpr {
-    REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
-    REG_R8, REG_R9, REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
-    REG_RIP, REG_NONE,
-    REG_BLOCK,      /* the interpreter's own: address of the block that runs, REG_RIP's stand-in inside of blocks */
+    GPR_RAX, GPR_RCX, GPR_RDX, GPR_RBX, GPR_RSP, GPR_RBP, GPR_RSI, GPR_RDI,
+    GPR_R8, GPR_R9, GPR_R10, GPR_R11, GPR_R12, GPR_R13, GPR_R14, GPR_R15,
+    GPR_RIP, GPR_NONE,
+    GPR_BLOCK,      /* the interpreter's own: address of the block that runs, GPR_RIP's stand-in inside of blocks */
     GPR_COUNT
 };
 
@@ -32,7 +32,7 @@ enum sreg { SEG_ES, SEG_CS, SEG_SS, SEG_DS, SEG_FS, SEG_GS, SEG_COUNT };
 enum op_kind {
     OP_NONE,
     OP_GPR,         /* reg = enum gpr; size 1 means the low byte (SPL..DIL with REX included) */
-    OP_GPRH,        /* AH CH DH BH: reg = REG_RAX..REG_RBX, bits 15:8; size 1 */
+    OP_GPRH,        /* AH CH DH BH: reg = GPR_RAX..GPR_RBX, bits 15:8; size 1 */
     OP_MEM,         /* insn.seg, base, index, scale, disp, addrsize; insn.vsib: index is a vector register */
     OP_IMM,         /* insn.imm (reg = 0) or insn.imm2 (reg = 1), already sign- or zero-extended to the operand size */
     OP_REL,         /* insn.imm = displacement from the next instruction */
@@ -42,7 +42,7 @@ enum op_kind {
     OP_ST,          /* reg = i of ST(i) */
     OP_MMX,         /* reg = 0..7, size = bytes used: 4, 8 */
     OP_VEC,         /* reg = 0..15 of XMM/YMM, size = bytes used: 1, 2, 4, 8, 16, 32 */
-    OP_STR,         /* string element: reg = REG_RSI at insn.seg:rSI, or REG_RDI at ES:rDI; size = element size */
+    OP_STR,         /* string element: reg = GPR_RSI at insn.seg:rSI, or GPR_RDI at ES:rDI; size = element size */
 };
 
 struct operand {
@@ -71,7 +71,7 @@ struct insn {
     u8 opsize;          /* 2, 4, 8: effective operand size in bytes */
     u8 addrsize;        /* 2, 4, 8: effective address size in bytes */
     u8 seg;             /* segment of the memory operand, default or override; string source segment */
-    u8 base, index;     /* enum gpr, REG_NONE where absent */
+    u8 base, index;     /* enum gpr, GPR_NONE where absent */
     u8 scale;           /* 0..3 */
     u8 rep;             /* enum rep_prefix; only where it is a repeat prefix (string instructions), else REP_NONE */
     u8 lock : 1, vex : 1, vsib : 1, rex_w : 1, modrm_mem : 1;

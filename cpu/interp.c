@@ -131,8 +131,8 @@ bool interp_run_form(struct vcpu *c, const struct insn *in)
     u64 rip = c->rip;
     block[0].end = in->len;
     block[0].nth = 0;
-    if (in->base == REG_RIP) {
-        block[0].base = REG_BLOCK;
+    if (in->base == GPR_RIP) {
+        block[0].base = GPR_BLOCK;
         block[0].disp += in->len;
     }
     c->block_rip = rip - in->len;
@@ -223,7 +223,7 @@ static void step_one(struct vcpu *c)
         return;
     }
     u64 rip = c->rip;
-    c->rip = rip + in->len;     /* RIP-relative operands still name REG_RIP: it is in no block */
+    c->rip = rip + in->len;     /* RIP-relative operands still name GPR_RIP: it is in no block */
     if (!in->run(c, in)) {
         fault_at(c, rip);
         return;

@@ -187,10 +187,10 @@ static void multiply_flags(struct vcpu *c, unsigned n, u64 low, bool overflow)
 static void write_pair(struct vcpu *c, unsigned n, u64 high, u64 low)
 {
     if (n == 1) {
-        gpr_write(c, REG_RAX, 2, (low & 0xff) | (high & 0xff) << 8);
+        gpr_write(c, GPR_RAX, 2, (low & 0xff) | (high & 0xff) << 8);
     } else {
-        gpr_write(c, REG_RAX, n, low);
-        gpr_write(c, REG_RDX, n, high);
+        gpr_write(c, GPR_RAX, n, low);
+        gpr_write(c, GPR_RDX, n, high);
     }
 }
 
@@ -200,7 +200,7 @@ bool in_mul(struct vcpu *c, const struct insn *in)
     unsigned n = in->op[0].size;
     if (!operand_read(c, in, 0, &b))
         return false;
-    u128 p = (u128)gpr_read(c, REG_RAX, n) * b;
+    u128 p = (u128)gpr_read(c, GPR_RAX, n) * b;
     u64 high = (u64)(p >> (8 * n));
     write_pair(c, n, high, (u64)p);
     multiply_flags(c, n, (u64)p, flags_truncate(n, high) != 0);
@@ -289,7 +289,7 @@ static u128 read_pair(const struct vcpu *c, unsigned n)
 {
     if (n == 1)
         return (u16)c->rax;
-    return (u128)gpr_read(c, REG_RDX, n) << (8 * n) | gpr_read(c, REG_RAX, n);
+    return (u128)gpr_read(c, GPR_RDX, n) << (8 * n) | gpr_read(c, GPR_RAX, n);
 }
 
 bool in_div(struct vcpu *c, const struct insn *in)
@@ -340,7 +340,7 @@ bool in_idiv(struct vcpu *c, const struct insn *in)
 
 static bool extend_accumulator(struct vcpu *c, unsigned n)
 {
-    gpr_write(c, REG_RAX, n, flags_sign_extend(n / 2, c->rax));
+    gpr_write(c, GPR_RAX, n, flags_sign_extend(n / 2, c->rax));
     return true;
 }
 bool in_cbw(struct vcpu *c, const struct insn *in) { return extend_accumulator(c, 2); }
@@ -349,7 +349,7 @@ bool in_cdqe(struct vcpu *c, const struct insn *in) { return extend_accumulator(
 
 static bool extend_to_rdx(struct vcpu *c, unsigned n)
 {
-    gpr_write(c, REG_RDX, n, (u64)((s64)flags_sign_extend(n, c->rax) >> 63));
+    gpr_write(c, GPR_RDX, n, (u64)((s64)flags_sign_extend(n, c->rax) >> 63));
     return true;
 }
 bool in_cwd(struct vcpu *c, const struct insn *in) { return extend_to_rdx(c, 2); }
@@ -360,7 +360,7 @@ bool in_cqo(struct vcpu *c, const struct insn *in) { return extend_to_rdx(c, 8);
 
 static void decimal_result(struct vcpu *c, u8 al, bool cf, bool af)
 {
-    gpr_write(c, REG_RAX, 1, al);
+    gpr_write(c, GPR_RAX, 1, al);
     flags_result(c, 1, al);
     c->lazy.carry = flags_carry_word(cf, false, af);
 }
@@ -402,7 +402,7 @@ static bool ascii_adjust(struct vcpu *c, int sign)
     if (adjust)
         ax = (u16)(sign > 0 ? ax + 0x106 : ax - 0x106);
     ax &= 0xff0f;
-    gpr_write(c, REG_RAX, 2, ax);
+    gpr_write(c, GPR_RAX, 2, ax);
     flags_result(c, 1, ax);
     c->lazy.carry = flags_carry_word(adjust, false, adjust);
     return true;
@@ -415,7 +415,7 @@ bool in_aam(struct vcpu *c, const struct insn *in)
     u8 base = (u8)in->imm, al = (u8)c->rax;
     if (base == 0)
         return cpu_fault(c, EXC_DE);
-    gpr_write(c, REG_RAX, 2, (unsigned)(al / base) << 8 | al % base);
+    gpr_write(c, GPR_RAX, 2, (unsigned)(al / base) << 8 | al % base);
     flags_logic(c, 1, al % base);
     return true;
 }
@@ -423,13 +423,13 @@ bool in_aam(struct vcpu *c, const struct insn *in)
 bool in_aad(struct vcpu *c, const struct insn *in)
 {
     u8 al = (u8)(c->rax + (c->rax >> 8 & 0xff) * (u8)in->imm);
-    gpr_write(c, REG_RAX, 2, al);
+    gpr_write(c, GPR_RAX, 2, al);
     flags_logic(c, 1, al);
     return true;
 }
 
 bool in_salc(struct vcpu *c, const struct insn *in)
 {
-    gpr_write(c, REG_RAX, 1, flags_cf(c) ? 0xff : 0);
+    gpr_write(c, GPR_RAX, 1, flags_cf(c) ? 0xff : 0);
     return true;
 }

@@ -208,7 +208,7 @@ bool in_mulx(struct vcpu *c, const struct insn *in)
     unsigned n = in->op[0].size;
     if (!operand_read(c, in, 2, &b))
         return false;
-    u128 p = (u128)gpr_read(c, REG_RDX, n) * b;
+    u128 p = (u128)gpr_read(c, GPR_RDX, n) * b;
     gpr_write(c, in->op[1].reg, n, (u64)p);
     gpr_write(c, in->op[0].reg, n, (u64)(p >> (8 * n)));
     return true;
@@ -273,11 +273,11 @@ bool in_cmpxchg(struct vcpu *c, const struct insn *in)
     unsigned n = in->op[0].size;
     if (!operand_rmw(c, in, 0, &old) || !operand_read(c, in, 1, &src))
         return false;
-    u64 acc = gpr_read(c, REG_RAX, n);
+    u64 acc = gpr_read(c, GPR_RAX, n);
     if ((acc == old || in->op[0].kind == OP_MEM) && !operand_write(c, in, 0, acc == old ? src : old))
         return false;
     if (acc != old)
-        gpr_write(c, REG_RAX, n, old);
+        gpr_write(c, GPR_RAX, n, old);
     flags_sub(c, n, acc, old);
     return true;
 }

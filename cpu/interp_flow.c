@@ -178,7 +178,7 @@ static bool loop(struct vcpu *c, const struct insn *in, bool condition)
     u64 count = flags_truncate(in->addrsize, c->rcx - 1);
     if (count && condition && !jump(c, in, c->rip + in->imm))
         return false;
-    gpr_write(c, REG_RCX, in->addrsize, count);
+    gpr_write(c, GPR_RCX, in->addrsize, count);
     return true;
 }
 bool in_loop(struct vcpu *c, const struct insn *in) { return loop(c, in, true); }

@@ -188,7 +188,7 @@ bool in_xlat(struct vcpu *c, const struct insn *in)
     u64 ea = flags_truncate(in->addrsize, c->rbx + (u8)c->rax);
     if (!mem_read8(c, in->seg, ea, &v))
         return false;
-    gpr_write(c, REG_RAX, 1, v);
+    gpr_write(c, GPR_RAX, 1, v);
     return true;
 }
 

@@ -131,7 +131,7 @@ bool in_movmskpd(struct vcpu *c, const struct insn *in) { return sign_mask(c, in
 static bool store_masked_bytes(struct vcpu *c, const struct insn *in)
 {
     union vec data, mask;
-    const u64 rdi = gpr_read(c, REG_RDI, in->addrsize);
+    const u64 rdi = gpr_read(c, GPR_RDI, in->addrsize);
     if (!operand_read_vec(c, in, 0, &data) || !operand_read_vec(c, in, 1, &mask))
         return false;
     for (unsigned i = 0; i < in->vl; i++) {

@@ -109,7 +109,7 @@ bool in_pusha(struct vcpu *c, const struct insn *in)
     u64 sp = c->rsp;
     if (!probe_pushes(c, n, 8, sp))
         return false;
-    for (unsigned reg = REG_RAX; reg <= REG_RDI; reg++)
+    for (unsigned reg = GPR_RAX; reg <= GPR_RDI; reg++)
         if (!mem_write(c, SEG_SS, (sp - (reg + 1) * n) & stack_mask(c), n, c->gpr[reg]))
             return false;
     stack_set(c, sp - 8 * n);
@@ -123,8 +123,8 @@ bool in_popa(struct vcpu *c, const struct insn *in)
     for (unsigned i = 0; i < 8; i++)
         if (!mem_read(c, SEG_SS, (c->rsp + i * n) & stack_mask(c), n, &v[7 - i]))
             return false;
-    for (unsigned reg = REG_RAX; reg <= REG_RDI; reg++)
-        if (reg != REG_RSP)
+    for (unsigned reg = GPR_RAX; reg <= GPR_RDI; reg++)
+        if (reg != GPR_RSP)
             gpr_write(c, reg, n, v[reg]);
     stack_set(c, c->rsp + 8 * n);
     return true;
@@ -208,7 +208,7 @@ bool in_enter(struct vcpu *c, const struct insn *in)
     if (!probe_pushes(c, n, level + 1, c->rsp) || !mem_probe_write(c, SEG_SS, end & mask, n) ||
         !mem_write(c, SEG_SS, sp & mask, n, c->rbp) || !enter_display(c, n, level, sp, frame))
         return false;
-    gpr_write(c, REG_RBP, n, frame);
+    gpr_write(c, GPR_RBP, n, frame);
     stack_set(c, end);
     return true;
 }
@@ -219,6 +219,6 @@ bool in_leave(struct vcpu *c, const struct insn *in)
     if (!mem_read(c, SEG_SS, c->rbp & stack_mask(c), in->opsize, &v))
         return false;
     stack_set(c, c->rbp + in->opsize);
-    gpr_write(c, REG_RBP, in->opsize, v);
+    gpr_write(c, GPR_RBP, in->opsize, v);
     return true;
 }

@@ -42,7 +42,7 @@ static u64 offset_of(const struct vcpu *c, const struct insn *in, unsigned reg)
 static u64 count_of(const struct vcpu *c, const struct insn *in) { return flags_truncate(in->addrsize, c->rcx); }
 static void count_down(struct vcpu *c, const struct insn *in, u64 iterations)
 {
-    gpr_write(c, REG_RCX, in->addrsize, c->rcx - iterations);
+    gpr_write(c, GPR_RCX, in->addrsize, c->rcx - iterations);
 }
 
 /* Host address of the elements at [seg:reg], and how many of at most *count are there; NULL if they need checks. */
@@ -80,11 +80,11 @@ static u8 *run_of(struct vcpu *c, const struct insn *in, unsigned seg, unsigned 
 static bool movs_one(struct vcpu *c, const struct insn *in, unsigned n)
 {
     u64 v;
-    if (!mem_read(c, in->seg, offset_of(c, in, REG_RSI), n, &v) ||
-        !mem_write(c, SEG_ES, offset_of(c, in, REG_RDI), n, v))
+    if (!mem_read(c, in->seg, offset_of(c, in, GPR_RSI), n, &v) ||
+        !mem_write(c, SEG_ES, offset_of(c, in, GPR_RDI), n, v))
         return false;
-    advance(c, in, REG_RSI, 1, n);
-    advance(c, in, REG_RDI, 1, n);
+    advance(c, in, GPR_RSI, 1, n);
+    advance(c, in, GPR_RDI, 1, n);
     return true;
 }
 
@@ -104,13 +104,13 @@ static void copy_forward(u8 *to, const u8 *from, u64 count, unsigned n)
 
 static u64 movs_run(struct vcpu *c, const struct insn *in, unsigned n, u64 count)
 {
-    const u8 *from = run_of(c, in, in->seg, REG_RSI, n, false, &count);
-    u8 *to = from ? run_of(c, in, SEG_ES, REG_RDI, n, true, &count) : NULL;
+    const u8 *from = run_of(c, in, in->seg, GPR_RSI, n, false, &count);
+    u8 *to = from ? run_of(c, in, SEG_ES, GPR_RDI, n, true, &count) : NULL;
     if (!to)
         return 0;
     copy_forward(to, from, count, n);
-    advance(c, in, REG_RSI, count, n);
-    advance(c, in, REG_RDI, count, n);
+    advance(c, in, GPR_RSI, count, n);
+    advance(c, in, GPR_RDI, count, n);
     return count;
 }
 
@@ -118,15 +118,15 @@ static u64 movs_run(struct vcpu *c, const struct insn *in, unsigned n, u64 count
 
 static bool stos_one(struct vcpu *c, const struct insn *in, unsigned n)
 {
-    if (!mem_write(c, SEG_ES, offset_of(c, in, REG_RDI), n, c->rax))
+    if (!mem_write(c, SEG_ES, offset_of(c, in, GPR_RDI), n, c->rax))
         return false;
-    advance(c, in, REG_RDI, 1, n);
+    advance(c, in, GPR_RDI, 1, n);
     return true;
 }
 
 static u64 stos_run(struct vcpu *c, const struct insn *in, unsigned n, u64 count)
 {
-    u8 *to = run_of(c, in, SEG_ES, REG_RDI, n, true, &count);
+    u8 *to = run_of(c, in, SEG_ES, GPR_RDI, n, true, &count);
     if (!to)
         return 0;
     if (n == 1) {
@@ -135,28 +135,28 @@ static u64 stos_run(struct vcpu *c, const struct insn *in, unsigned n, u64 count
         for (u64 i = 0; i < count; i++)
             memcpy(to + i * n, &c->rax, n);
     }
-    advance(c, in, REG_RDI, count, n);
+    advance(c, in, GPR_RDI, count, n);
     return count;
 }
 
 static bool lods_one(struct vcpu *c, const struct insn *in, unsigned n)
 {
     u64 v;
-    if (!mem_read(c, in->seg, offset_of(c, in, REG_RSI), n, &v))
+    if (!mem_read(c, in->seg, offset_of(c, in, GPR_RSI), n, &v))
         return false;
-    gpr_write(c, REG_RAX, n, v);
-    advance(c, in, REG_RSI, 1, n);
+    gpr_write(c, GPR_RAX, n, v);
+    advance(c, in, GPR_RSI, 1, n);
     return true;
 }
 
 /* Only the last element is seen. */
 static u64 lods_run(struct vcpu *c, const struct insn *in, unsigned n, u64 count)
 {
-    const u8 *from = run_of(c, in, in->seg, REG_RSI, n, false, &count);
+    const u8 *from = run_of(c, in, in->seg, GPR_RSI, n, false, &count);
     if (!from)
         return 0;
-    gpr_write(c, REG_RAX, n, form_get(from + (count - 1) * n, n));
-    advance(c, in, REG_RSI, count, n);
+    gpr_write(c, GPR_RAX, n, form_get(from + (count - 1) * n, n));
+    advance(c, in, GPR_RSI, count, n);
     return count;
 }
 
@@ -194,20 +194,20 @@ bool in_lods(struct vcpu *c, const struct insn *in) { return repeat(c, in, in->o
 static bool cmps_one(struct vcpu *c, const struct insn *in, unsigned n)
 {
     u64 a, b;
-    if (!mem_read(c, in->seg, offset_of(c, in, REG_RSI), n, &a) ||
-        !mem_read(c, SEG_ES, offset_of(c, in, REG_RDI), n, &b))
+    if (!mem_read(c, in->seg, offset_of(c, in, GPR_RSI), n, &a) ||
+        !mem_read(c, SEG_ES, offset_of(c, in, GPR_RDI), n, &b))
         return false;
     flags_sub(c, n, a, b);
-    advance(c, in, REG_RSI, 1, n);
-    advance(c, in, REG_RDI, 1, n);
+    advance(c, in, GPR_RSI, 1, n);
+    advance(c, in, GPR_RDI, 1, n);
     return true;
 }
 
 /* How many of count elements are compared until one ends the repetition, that one included. */
 static u64 cmps_run(struct vcpu *c, const struct insn *in, unsigned n, u64 count)
 {
-    const u8 *x = run_of(c, in, in->seg, REG_RSI, n, false, &count);
-    const u8 *y = x ? run_of(c, in, SEG_ES, REG_RDI, n, false, &count) : NULL;
+    const u8 *x = run_of(c, in, in->seg, GPR_RSI, n, false, &count);
+    const u8 *y = x ? run_of(c, in, SEG_ES, GPR_RDI, n, false, &count) : NULL;
     u64 i = 0;
     if (!y)
         return 0;
@@ -215,24 +215,24 @@ static u64 cmps_run(struct vcpu *c, const struct insn *in, unsigned n, u64 count
         i++;
     u64 last = i < count ? i : count - 1;
     flags_sub(c, n, form_get(x + last * n, n), form_get(y + last * n, n));
-    advance(c, in, REG_RSI, last + 1, n);
-    advance(c, in, REG_RDI, last + 1, n);
+    advance(c, in, GPR_RSI, last + 1, n);
+    advance(c, in, GPR_RDI, last + 1, n);
     return last + 1;
 }
 
 static bool scas_one(struct vcpu *c, const struct insn *in, unsigned n)
 {
     u64 b;
-    if (!mem_read(c, SEG_ES, offset_of(c, in, REG_RDI), n, &b))
+    if (!mem_read(c, SEG_ES, offset_of(c, in, GPR_RDI), n, &b))
         return false;
     flags_sub(c, n, c->rax, b);
-    advance(c, in, REG_RDI, 1, n);
+    advance(c, in, GPR_RDI, 1, n);
     return true;
 }
 
 static u64 scas_run(struct vcpu *c, const struct insn *in, unsigned n, u64 count)
 {
-    const u8 *y = run_of(c, in, SEG_ES, REG_RDI, n, false, &count);
+    const u8 *y = run_of(c, in, SEG_ES, GPR_RDI, n, false, &count);
     u64 i = 0, a = flags_truncate(n, c->rax);
     if (!y)
         return 0;
@@ -240,7 +240,7 @@ static u64 scas_run(struct vcpu *c, const struct insn *in, unsigned n, u64 count
         i++;
     u64 last = i < count ? i : count - 1;
     flags_sub(c, n, a, form_get(y + last * n, n));
-    advance(c, in, REG_RDI, last + 1, n);
+    advance(c, in, GPR_RDI, last + 1, n);
     return last + 1;
 }
 
@@ -280,22 +280,22 @@ bool in_scas(struct vcpu *c, const struct insn *in)
 
 static bool ins_one(struct vcpu *c, const struct insn *in, unsigned n)
 {
-    u64 off = offset_of(c, in, REG_RDI);
+    u64 off = offset_of(c, in, GPR_RDI);
     if (!mem_probe_write(c, SEG_ES, off, n))
         return false;
     if (!mem_write(c, SEG_ES, off, n, io_read(c, (u16)c->rdx, n)))
         return false;
-    advance(c, in, REG_RDI, 1, n);
+    advance(c, in, GPR_RDI, 1, n);
     return true;
 }
 
 static bool outs_one(struct vcpu *c, const struct insn *in, unsigned n)
 {
     u64 v;
-    if (!mem_read(c, in->seg, offset_of(c, in, REG_RSI), n, &v))
+    if (!mem_read(c, in->seg, offset_of(c, in, GPR_RSI), n, &v))
         return false;
     io_write(c, (u16)c->rdx, n, (u32)v);
-    advance(c, in, REG_RSI, 1, n);
+    advance(c, in, GPR_RSI, 1, n);
     return true;
 }
 

@@ -767,7 +767,7 @@ bool in_in(struct vcpu *c, const struct insn *in)
     unsigned bytes = in->op[0].size;
     if (!io_permitted(c, port, bytes))
         return false;
-    gpr_write(c, REG_RAX, bytes, io_read(c, port, bytes));
+    gpr_write(c, GPR_RAX, bytes, io_read(c, port, bytes));
     return true;
 }
 
@@ -777,6 +777,6 @@ bool in_out(struct vcpu *c, const struct insn *in)
     unsigned bytes = in->op[1].size;
     if (!io_permitted(c, port, bytes))
         return false;
-    io_write(c, port, bytes, (u32)gpr_read(c, REG_RAX, bytes));
+    io_write(c, port, bytes, (u32)gpr_read(c, GPR_RAX, bytes));
     return true;
 }

@@ -41,7 +41,7 @@ static const char *const cc_name[16] = { "o", "no", "b", "ae", "e", "ne", "be", 
 
 static const char *reg_name(unsigned reg, unsigned bytes)
 {
-    if (reg == REG_RIP)
+    if (reg == GPR_RIP)
         return bytes == 8 ? "rip" : bytes == 4 ? "eip" : "ip";
     return gpr_name[bytes == 8 ? 3 : bytes == 4 ? 2 : bytes == 2 ? 1 : 0][reg & 15];
 }
@@ -118,7 +118,7 @@ static void put_renamed(struct text *t, const struct insn *in, const struct rena
     case PUSHA: put(t, "%s%c", r->text, in->opsize == 2 ? 'w' : 'l'); break;
     case PUSHF: put(t, "%s%s", r->text, in->opsize == 2 ? "" : in->opsize == 4 ? "d" : "q"); break;
     case RETF: put(t, "%s%s", r->text, in->opsize == 8 ? "q" : ""); break;
-    case RCX: put(t, "j%sz", reg_name(REG_RCX, in->addrsize)); break;
+    case RCX: put(t, "j%sz", reg_name(GPR_RCX, in->addrsize)); break;
     case AREA64: put(t, "%s%s", r->text, in->rex_w ? "64" : ""); break;
     case SIZE_Q_IF_8:
         put(t, "%.*s%c", (int)strlen(r->text) - 1, r->text, any8 && insn_rows[in->row].attr & ATTR_SSE ? 'q' : 'd');
@@ -203,7 +203,7 @@ static const char *memory_size(const struct insn *in, const struct operand *o)
 
 static void put_index(struct text *t, const struct insn *in, const struct operand *o)
 {
-    if (in->base != REG_NONE)
+    if (in->base != GPR_NONE)
         put(t, " + ");
     if (in->vsib)
         put(t, "%cmm%u", o->reg == 32 ? 'y' : 'x', in->index);
@@ -224,11 +224,11 @@ static void put_memory(struct text *t, const struct insn *in, const struct opera
     if (prints_segment(in))
         put(t, "%s:", seg_name[in->seg]);
     put(t, "[");
-    if (in->base != REG_NONE)
+    if (in->base != GPR_NONE)
         put(t, "%s", reg_name(in->base, in->addrsize));
-    if (in->index != REG_NONE)
+    if (in->index != GPR_NONE)
         put_index(t, in, o);
-    if (in->base == REG_NONE && in->index == REG_NONE) {
+    if (in->base == GPR_NONE && in->index == GPR_NONE) {
         put_unsigned(t, truncate_to(in->disp, in->addrsize));
     } else if (in->disp) {
         s64 disp = (s64)in->disp;
@@ -241,9 +241,9 @@ static void put_memory(struct text *t, const struct insn *in, const struct opera
 static void put_string(struct text *t, const struct insn *in, const struct operand *o)
 {
     put(t, "%s", memory_size(in, o));
-    if (o->reg == REG_RDI && in->mode != 8)
+    if (o->reg == GPR_RDI && in->mode != 8)
         put(t, "es:");
-    else if (o->reg == REG_RSI && prints_segment(in))
+    else if (o->reg == GPR_RSI && prints_segment(in))
         put(t, "%s:", seg_name[in->seg]);
     put(t, "[%s]", reg_name(o->reg, in->addrsize));
 }

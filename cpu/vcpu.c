@@ -317,7 +317,7 @@ static void print_registers(struct text *t, const struct vcpu *c)
 {
     static const char *const names[] = { "RAX", "RCX", "RDX", "RBX", "RSP", "RBP", "RSI", "RDI",
                                          "R8 ", "R9 ", "R10", "R11", "R12", "R13", "R14", "R15" };
-    static const u8 order[] = { REG_RAX, REG_RBX, REG_RCX, REG_RDX, REG_RSI, REG_RDI, REG_RBP, REG_RSP,
+    static const u8 order[] = { GPR_RAX, GPR_RBX, GPR_RCX, GPR_RDX, GPR_RSI, GPR_RDI, GPR_RBP, GPR_RSP,
                                 8, 9, 10, 11, 12, 13, 14, 15 };
     bool wide = in_long_mode(c);
     for (unsigned i = 0; i < (wide ? 16 : 8); i++)

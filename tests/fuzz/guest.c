@@ -368,21 +368,21 @@ static unsigned msr_idiom(u8 *to)
                                 0x830, 0x838, 0xda0, 0x40000000, 0xc0000080, 0xc0000081, 0xc0000082, 0xc0000083,
                                 0xc0000084, 0xc0000100, 0xc0000101, 0xc0000102, 0xc0000103, 0xc0010010,
                                  0xc0010015, 0xc001001f };
-    unsigned n = load(to, REG_RCX,
+    unsigned n = load(to, GPR_RCX,
                       one_in(8) ? (u32)random_integer() : msrs[below(ARRAY_LEN(msrs))] + (one_in(4) ? below(16) : 0));
     if (one_in(2))
-        n += load(to + n, REG_RAX, one_in(2) ? (u32)fuzz_address(f) : (u32)random_integer());
+        n += load(to + n, GPR_RAX, one_in(2) ? (u32)fuzz_address(f) : (u32)random_integer());
     if (one_in(2))
-        n += load(to + n, REG_RDX, one_in(2) ? 0 : (u32)random_integer());
+        n += load(to + n, GPR_RDX, one_in(2) ? 0 : (u32)random_integer());
     return n + copy(to + n, one_in(2) ? (const u8[]){ 0x0f, 0x32 } : (const u8[]){ 0x0f, 0x30 }, 2);
 }
 
 /* FXSAVE and its family at an aligned address, through [ecx]. */
 static unsigned image_idiom(u8 *to)
 {
-    unsigned n = load(to, REG_RCX, (fuzz_ram(f) & ~63u) + (one_in(8) ? below(64) : 0));
-    n += load(to + n, REG_RAX, one_in(4) ? (u32)random_integer() : below(8));
-    n += load(to + n, REG_RDX, one_in(8) ? (u32)random_integer() : 0);
+    unsigned n = load(to, GPR_RCX, (fuzz_ram(f) & ~63u) + (one_in(8) ? below(64) : 0));
+    n += load(to + n, GPR_RAX, one_in(4) ? (u32)random_integer() : below(8));
+    n += load(to + n, GPR_RDX, one_in(8) ? (u32)random_integer() : 0);
     if (decode_mode() == 2)
         to[n++] = 0x67;
     if (decode_mode() == 8 && one_in(2))
@@ -406,7 +406,7 @@ static unsigned control_idiom(u8 *to)
         v = one_in(2) ? (u32)c->cr3 : (u32)fuzz_address(f) & ~0xfffu;
     else if (cr == 4 && !one_in(4))
         v = (u32)c->cr4 ^ 1u << below(22);
-    unsigned n = load(to, REG_RAX, v);
+    unsigned n = load(to, GPR_RAX, v);
     if (cr == 8 && decode_mode() != 8)
         to[n++] = 0xf0;         /* MOV CR8 of AMD */
     if (cr == 8 && decode_mode() == 8)
@@ -417,7 +417,7 @@ static unsigned control_idiom(u8 *to)
 
 static unsigned selector_idiom(u8 *to)
 {
-    unsigned n = load(to, REG_RAX, any_selector());
+    unsigned n = load(to, GPR_RAX, any_selector());
     switch (below(4)) {
     case 0: return n + copy(to + n, (const u8[]){ 0x0f, 0x00, (u8)(0xc0 | below(6) << 3) }, 3);
     case 1: return n + copy(to + n, (const u8[]){ 0x0f, (u8)(2 + below(2)), 0xc0 }, 3);
@@ -444,7 +444,7 @@ static unsigned far_idiom(u8 *to)
     for (unsigned i = kind == 2 ? 0 : 2; i < 5; i++) {
         if (kind == 0 && i == 2)
             continue;
-        n += load(to + n, REG_RAX, frame[i]);
+        n += load(to + n, GPR_RAX, frame[i]);
         n += wide(to + n);
         to[n++] = 0x50;
     }
@@ -461,12 +461,12 @@ static unsigned port_idiom(u8 *to)
                                   0x3c0, 0x3d4, 0x3f5, 0x3f8, 0x402, 0x510, 0x511, 0x514, 0x518, 0x604, 0x608,
                                   0xcf8, 0xcfc, 0xcf9, 0xc000, 0xc002, 0xc004 };
     static const u8 ops[] = { 0xec, 0xed, 0xee, 0xef, 0x6c, 0x6d, 0x6e, 0x6f };
-    unsigned n = load(to, REG_RDX, one_in(8) ? below(0x10000) : ports[below(ARRAY_LEN(ports))]);
+    unsigned n = load(to, GPR_RDX, one_in(8) ? below(0x10000) : ports[below(ARRAY_LEN(ports))]);
     if (one_in(2))
-        n += load(to + n, REG_RAX, (u32)random_integer());
+        n += load(to + n, GPR_RAX, (u32)random_integer());
     if (one_in(3)) {
-        n += load(to + n, REG_RCX, below(one_in(20) ? 0x10000 : 600));
-        n += load(to + n, one_in(2) ? REG_RDI : REG_RSI, (u32)fuzz_address(f));
+        n += load(to + n, GPR_RCX, below(one_in(20) ? 0x10000 : 600));
+        n += load(to + n, one_in(2) ? GPR_RDI : GPR_RSI, (u32)fuzz_address(f));
         to[n++] = 0xf3;
     }
     to[n++] = ops[below(8)];
@@ -484,9 +484,9 @@ static unsigned system_idiom(u8 *to)
     const unsigned i = below(ARRAY_LEN(texts));
     unsigned n = 0;
     if (one_in(2))
-        n += load(to, REG_RAX, below(32));
+        n += load(to, GPR_RAX, below(32));
     if (one_in(2))
-        n += load(to + n, REG_RCX, below(16));
+        n += load(to + n, GPR_RCX, below(16));
     n += copy(to + n, texts[i], lengths[i]);
     if (!i)
         to[n - 1] = (u8)below(256);
@@ -496,7 +496,7 @@ static unsigned system_idiom(u8 *to)
 /* Back into the code, so that it does not run out of it too soon. */
 static unsigned jump_idiom(u8 *to)
 {
-    unsigned n = load(to, REG_RAX, GUEST_CODE + below(CODE_BYTES));
+    unsigned n = load(to, GPR_RAX, GUEST_CODE + below(CODE_BYTES));
     return n + copy(to + n, (const u8[]){ 0xff, (u8)(0xe0 - (one_in(4) ? 0x10 : 0)) }, 2);
 }
 

@@ -1,4 +1,4 @@
-/* watchdog.c - see watchdog.h. A file of its own because <signal.h> claims names of cpu/insn.h (REG_RAX...). */
+/* watchdog.c - see watchdog.h. A file of its own because <signal.h> claims names of cpu/insn.h (GPR_RAX...). */
 #include "tests/fuzz/watchdog.h"
 
 #include <signal.h>

@@ -254,28 +254,28 @@ static bool aim(struct test_case *t, const u64 *features)
     struct insn *in = &t->in;
     const u64 want = t->target - segment_base(t, in->seg);
     u64 *gpr = t->before.gpr;
-    if (in->base == REG_NONE && in->index == REG_NONE) {
+    if (in->base == GPR_NONE && in->index == GPR_NONE) {
         if (!t->disp_size) /* moffs: the last bytes */
             t->disp_at = in->len - in->addrsize, t->disp_size = in->addrsize;
         encode_put(t, t->disp_at, t->disp_size, want);
         return redecode(t, features);
     }
-    if (in->base == REG_RIP) {
+    if (in->base == GPR_RIP) {
         encode_put(t, t->disp_at, 4, t->target - (CODE_AT + in->len) - segment_base(t, in->seg));
         return redecode(t, features);
     }
     if (in->vsib) {
-        put_address_register(t, in->base == REG_NONE ? 0 : in->base, want - in->disp, in->addrsize);
+        put_address_register(t, in->base == GPR_NONE ? 0 : in->base, want - in->disp, in->addrsize);
         return true;
     }
-    if (in->base == REG_NONE)
+    if (in->base == GPR_NONE)
         put_address_register(t, in->index, (want - in->disp) >> in->scale, in->addrsize);
     else if (in->base == in->index)
         put_address_register(t, in->base, (want - in->disp) / (1 + (1u << in->scale)), in->addrsize);
     else
         put_address_register(t, in->base,
                              want - in->disp -
-                                 (gpr[in->index == REG_NONE ? 0 : in->index] << in->scale) * (in->index != REG_NONE),
+                                 (gpr[in->index == GPR_NONE ? 0 : in->index] << in->scale) * (in->index != GPR_NONE),
                              in->addrsize);
     return true;
 }
@@ -285,7 +285,7 @@ static u64 operand_address(const struct test_case *t)
     const struct insn *in = &t->in;
     u64 regs[GPR_COUNT] = { 0 };
     memcpy(regs, t->before.gpr, sizeof(t->before.gpr));
-    regs[REG_RIP] = CODE_AT + in->len;
+    regs[GPR_RIP] = CODE_AT + in->len;
     u64 ea = regs[in->base] + (in->vsib ? 0 : regs[in->index] << in->scale) + in->disp;
     ea = in->addrsize == 8 ? ea : in->addrsize == 4 ? (u32)ea : (u16)ea;
     ea += segment_base(t, in->seg);
@@ -386,7 +386,7 @@ static void place_stack(struct test_case *t)
     const unsigned size = stack_size(t), slot = t->in.opsize;
     const u64 base = t->mode == 8 ? 0 : guest_segment_base(t->before.sel[SEG_SS]);
     const u64 top = one_in(6) ? pick_target(8) : DATA_AT + 0x900 + below(0x400) * 4;
-    put_address_register(t, REG_RSP, top - base, size);
+    put_address_register(t, GPR_RSP, top - base, size);
     for (unsigned i = 0; i < 12; i++) {
         u64 v = random_integer();
         if (i == 0 && !AMONG(t, "pop", "popf", "popa", "leave", "pop_sreg"))
@@ -406,7 +406,7 @@ static void place_stack(struct test_case *t)
         }
     }
     if (AMONG(t, "enter", "leave"))
-        put_address_register(t, REG_RBP, (one_in(6) ? pick_target(8) : DATA_AT + 0x900 + below(0x400) * 4) - base,
+        put_address_register(t, GPR_RBP, (one_in(6) ? pick_target(8) : DATA_AT + 0x900 + below(0x400) * 4) - base,
                              size);
 }
 
@@ -419,12 +419,12 @@ static void place_strings(struct test_case *t)
     const u64 count = one_in(4) ? below(600) : below(40);
     const u64 from = one_in(4) ? pick_target(8) : DATA_AT + 0x800 + below(0x1000);
     u64 to = one_in(4) ? pick_target(8) : one_in(2) ? from + below(41) - 20 : DATA_AT + 0x800 + below(0x1000);
-    put_address_register(t, REG_RSI, from - segment_base(t, in->seg), in->addrsize);
-    put_address_register(t, REG_RDI, to - segment_base(t, SEG_ES), in->addrsize);
-    put_address_register(t, REG_RCX, count, in->addrsize);
+    put_address_register(t, GPR_RSI, from - segment_base(t, in->seg), in->addrsize);
+    put_address_register(t, GPR_RDI, to - segment_base(t, SEG_ES), in->addrsize);
+    put_address_register(t, GPR_RCX, count, in->addrsize);
     if (one_in(2)) { /* runs of equal elements */
         u8 run[256];
-        memset(run, (int)gpr[REG_RAX] & 0xff, sizeof(run));
+        memset(run, (int)gpr[GPR_RAX] & 0xff, sizeof(run));
         poke(from - 128, run, sizeof(run));
         poke(to - 128, run, sizeof(run));
     }
@@ -460,8 +460,8 @@ static void place_image(struct test_case *t)
     poke_int(at + 520, 8, compacted);
     if (one_in(12))
         poke_int(at + 528 + below(48), 1, 1);
-    t->before.gpr[REG_RAX] = below(8);
-    t->before.gpr[REG_RDX] = 0;
+    t->before.gpr[GPR_RAX] = below(8);
+    t->before.gpr[GPR_RDX] = 0;
 }
 
 static void place_integer(struct test_case *t)
@@ -472,21 +472,21 @@ static void place_integer(struct test_case *t)
         in->op[1].reg != in->index)
         s->gpr[in->op[1].reg] = (u64)(s64)(s16)random_u64() & (t->mode == 8 ? ~(u64)0 : 0xffffffff);
     if (AMONG(t, "div", "idiv") && one_in(2))
-        s->gpr[REG_RDX] = one_in(2) ? 0 : (u64)((s64)s->gpr[REG_RAX] >> 63);
+        s->gpr[GPR_RDX] = one_in(2) ? 0 : (u64)((s64)s->gpr[GPR_RAX] >> 63);
     if (is(t, "xlat"))
-        put_address_register(t, REG_RBX, pick_target(1) - segment_base(t, in->seg), in->addrsize);
+        put_address_register(t, GPR_RBX, pick_target(1) - segment_base(t, in->seg), in->addrsize);
     if (AMONG(t, "maskmovq", "maskmovdqu")) /* unselected bytes may fault or not (SDM 2B): inside the data */
-        put_address_register(t, REG_RDI, DATA_AT + below(0x1fc0) - segment_base(t, in->seg), in->addrsize);
+        put_address_register(t, GPR_RDI, DATA_AT + below(0x1fc0) - segment_base(t, in->seg), in->addrsize);
     if (is(t, "cmpxchg") && one_in(2)) {
         if (in->modrm_mem)
-            poke_int(t->operand, 8, s->gpr[REG_RAX]);
+            poke_int(t->operand, 8, s->gpr[GPR_RAX]);
         else
-            s->gpr[REG_RAX] = s->gpr[in->op[0].reg & 15];
+            s->gpr[GPR_RAX] = s->gpr[in->op[0].reg & 15];
     }
     if (AMONG(t, "cmpxchg8b", "cmpxchg16b") && one_in(2)) {
         const unsigned half = is(t, "cmpxchg8b") ? 4 : 8;
-        poke_int(t->operand, half, s->gpr[REG_RAX]);
-        poke_int(t->operand + half, half, s->gpr[REG_RDX]);
+        poke_int(t->operand, half, s->gpr[GPR_RAX]);
+        poke_int(t->operand + half, half, s->gpr[GPR_RDX]);
     }
     if (is(t, "into"))
         s->rflags &= ~(u64)EFL_OF;

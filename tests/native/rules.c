@@ -199,7 +199,7 @@ static bool host_extra(const struct test_case *t)
 static unsigned shift_count(const struct test_case *t)
 {
     const struct operand *o = t->in.op[2].kind != OP_NONE ? &t->in.op[2] : &t->in.op[1];
-    const u64 count = o->kind == OP_IMM ? t->in.imm : t->before.gpr[REG_RCX];
+    const u64 count = o->kind == OP_IMM ? t->in.imm : t->before.gpr[GPR_RCX];
     return (unsigned)(count & (t->in.op[0].size == 8 ? 63 : 31));
 }
 
@@ -364,7 +364,7 @@ static unsigned operand_bytes(const struct test_case *t)
 static void forgive_slot(const struct test_case *t, const struct native_state *ours, const u8 *our_mem, u8 *host_mem)
 {
     const u16 ss = t->before.sel[SEG_SS];
-    const u64 sp = ss == LDT_SEL(LDT_DATA16) ? (u16)ours->gpr[REG_RSP] : (u32)ours->gpr[REG_RSP];
+    const u64 sp = ss == LDT_SEL(LDT_DATA16) ? (u16)ours->gpr[GPR_RSP] : (u32)ours->gpr[GPR_RSP];
     for (unsigned i = 2; i < 4; i++) {
         const u64 at = guest_segment_base(ss) + sp + i - DATA_AT;
         if (at < DATA_BYTES)
@@ -448,7 +448,7 @@ void rules_forgive(const struct test_case *t, struct native_state *ours, struct 
         host->rip = ours->rip;
         memcpy(host_mem, our_mem, DATA_BYTES);
     }
-    if (listed("call_far", name) && t->mode == 8 && t->before.gpr[REG_RSP] >> 32 && host->sel[SEG_CS] != SEL_CODE64) {
+    if (listed("call_far", name) && t->mode == 8 && t->before.gpr[GPR_RSP] >> 32 && host->sel[SEG_CS] != SEL_CODE64) {
         *host = *ours;
         memcpy(host_mem, our_mem, DATA_BYTES);
     }

@@ -1,7 +1,7 @@
 /* state.h - what a user-mode instruction can see and change, in a form that the host side and the interpreter side
  * share.
  *
- * Free of cpu/ headers but types.h: <signal.h> and <sys/ucontext.h> claim names (REG_RAX...) that cpu/insn.h uses.
+ * Free of cpu/ headers but types.h, so that it stands beside <sys/ucontext.h> alone.
  */
 #ifndef SHADOW86_NATIVE_STATE_H
 #define SHADOW86_NATIVE_STATE_H

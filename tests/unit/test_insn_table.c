@@ -203,7 +203,7 @@ static void random_state(struct insn *in, bool strict)
     }
     if (AMONG(in, "lar", "lsl", "verr", "verw", "mov_sreg", "arpl", "ltr", "lldt"))
         for (unsigned i = 0; i < 16; i++)
-            if (i != REG_RSP && one_in(2))
+            if (i != GPR_RSP && one_in(2))
                 cpu->gpr[i] = below(GDT_END - GDT);
     if (AMONG(in, "bt", "btr", "bts", "btc") && in->op[1].kind == OP_GPR)
         cpu->gpr[in->op[1].reg] = below(0x400) - (u64)0x200;
@@ -214,7 +214,7 @@ static void random_state(struct insn *in, bool strict)
     if (AMONG(in, "rdmsr", "wrmsr", "rdpmc", "xgetbv", "xsetbv"))
         cpu->rcx = one_in(2) ? below(4) : 0x174 + below(3);
     for (unsigned i = 0; i < 2; i++)    /* equal operands now and then: ZF */
-        if (in->op[i].kind == OP_GPR && one_in(8) && in->op[i].reg != REG_RSP)
+        if (in->op[i].kind == OP_GPR && one_in(8) && in->op[i].reg != GPR_RSP)
             cpu->gpr[in->op[i].reg] = 0;
 }
 

@@ -234,7 +234,7 @@ START_TEST(push_pop)
     OK("\x66\x58");                                         /* pop ax */
     ck_assert_uint_eq(c->rax, 0xff80);
     for (unsigned i = 0; i < 8; i++)
-        c->gpr[i] = i == REG_RSP ? STACK : i + 1;
+        c->gpr[i] = i == GPR_RSP ? STACK : i + 1;
     OK("\x60");                                             /* pusha */
     ck_assert_uint_eq(c->rsp, STACK - 32);
     ck_assert_uint_eq(peek(STACK - 4, 4), 1);
@@ -244,7 +244,7 @@ START_TEST(push_pop)
     c->rsp = STACK - 32;
     OK("\x61");                                             /* popa ignores ESP's slot */
     for (unsigned i = 0; i < 8; i++)
-        ck_assert_uint_eq(c->gpr[i], i == REG_RSP ? STACK : i + 1);
+        ck_assert_uint_eq(c->gpr[i], i == GPR_RSP ? STACK : i + 1);
 }
 END_TEST
 
@@ -814,7 +814,7 @@ START_TEST(random_bytes)
         for (unsigned i = 0; i < 4096; i++)
             ram->base[CODE + i] = (u8)(seed = seed * 1664525 + 1013904223, seed >> 24);
         for (unsigned i = 0; i < 16; i++)
-            c->gpr[i] = i == REG_RSP ? c->rsp : (seed = seed * 1664525 + 1013904223, DATA + (seed >> 12));
+            c->gpr[i] = i == GPR_RSP ? c->rsp : (seed = seed * 1664525 + 1013904223, DATA + (seed >> 12));
         c->icount_limit = 2000;
         for (unsigned i = 0; i < 20 && c->icount < 2000; i++)
             cpu_run(c);

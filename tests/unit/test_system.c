@@ -482,7 +482,7 @@ static void make_tss32(u32 at, u32 eip, u32 flags)
     put(at + 32, 4, eip);
     put(at + 36, 4, flags);
     for (unsigned i = 0; i < 8; i++)
-        put(at + 40 + i * 4, 4, i == REG_RSP ? STACK0 - 0x1000 : 0xa0 + i);
+        put(at + 40 + i * 4, 4, i == GPR_RSP ? STACK0 - 0x1000 : 0xa0 + i);
     put(at + 72, 4, S_DATA);
     put(at + 76, 4, S_CODE);
     put(at + 80, 4, S_DATA);

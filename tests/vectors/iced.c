@@ -156,7 +156,7 @@ static int address_register(const char *name, bool vsib)
 {
     int r;
     if (!*name || !strcmp(name, "none"))
-        return REG_NONE;
+        return GPR_NONE;
     if (vsib && (name[0] == 'x' || name[0] == 'y'))
         return atoi(name + 3);
     if ((r = find_name(name, gpr64, 17)) >= 0 || (r = find_name(name, gpr32, 17)) >= 0 ||
@@ -185,10 +185,10 @@ static bool memory_fits(const struct insn *in, const char *seg, const char *base
                         u64 disp)
 {
     u64 ours = in->disp, mask = in->addrsize == 8 ? ~(u64)0 : ((u64)1 << 8 * in->addrsize) - 1;
-    if (in->base == REG_RIP)
+    if (in->base == GPR_RIP)
         ours += start_ip(in->mode) + in->len;
     return segment_fits(in, seg) && address_register(base, false) == in->base &&
-           address_register(index, in->vsib) == in->index && (in->index == REG_NONE || scale == in->scale) &&
+           address_register(index, in->vsib) == in->index && (in->index == GPR_NONE || scale == in->scale) &&
            (ours & mask) == (disp & mask);
 }
 
@@ -223,11 +223,11 @@ static bool operand_fits(const struct insn *in, const struct operand *o, char *t
     if (!strncmp(f[0], "fb", 2))
         return o->kind == OP_FAR && in->imm2 == value && in->imm == strtoull(f[2], NULL, 0);
     if (f[0][0] == 'e' && f[0][1] == 's')
-        return o->kind == OP_STR && o->reg == REG_RDI;
+        return o->kind == OP_STR && o->reg == GPR_RDI;
     if (!strcmp(f[0], "segdi") || !strcmp(f[0], "segedi") || !strcmp(f[0], "segrdi"))
         return true;        /* MASKMOVQ: no operand of ours */
     if (!strncmp(f[0], "seg", 3))
-        return (o->kind == OP_STR && o->reg == REG_RSI) || o->kind == OP_MEM;
+        return (o->kind == OP_STR && o->reg == GPR_RSI) || o->kind == OP_MEM;
     return false;
 }
 

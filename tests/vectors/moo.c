@@ -15,8 +15,8 @@
 /* Order of REGS in the 286's files: bit i of the mask. */
 enum { R_AX, R_BX, R_CX, R_DX, R_CS, R_SS, R_DS, R_ES, R_SP, R_BP, R_SI, R_DI, R_IP, R_FLAGS, R_COUNT };
 static const char *const reg_names[R_COUNT] = { "ax", "bx", "cx", "dx", "cs", "ss", "ds", "es", "sp", "bp", "si", "di", "ip", "flags" };
-static const u8 gprs[R_COUNT] = { [R_AX] = REG_RAX, [R_BX] = REG_RBX, [R_CX] = REG_RCX, [R_DX] = REG_RDX, [R_SP] = REG_RSP,
-                                  [R_BP] = REG_RBP, [R_SI] = REG_RSI, [R_DI] = REG_RDI, [R_IP] = REG_RIP };
+static const u8 gprs[R_COUNT] = { [R_AX] = GPR_RAX, [R_BX] = GPR_RBX, [R_CX] = GPR_RCX, [R_DX] = GPR_RDX, [R_SP] = GPR_RSP,
+                                  [R_BP] = GPR_RBP, [R_SI] = GPR_RSI, [R_DI] = GPR_RDI, [R_IP] = GPR_RIP };
 static const u8 sregs[R_COUNT] = { [R_CS] = SEG_CS, [R_SS] = SEG_SS, [R_DS] = SEG_DS, [R_ES] = SEG_ES };
 static bool is_sreg(unsigned i) { return i >= R_CS && i <= R_ES; }
 
