@@ -78,12 +78,31 @@ enum pending {
 /* Lazy arithmetic flags: see flags.h for how they are kept. */
 struct lazy_flags { u64 zero, sign, carry; };
 
+/* What translated code (jit/) keeps in the vCPU beside the guest's own state; see jit/ir.h and jit/backend.h. Reached with
+ * short displacements, so it stands right behind the general registers. */
+struct jit_hot {
+    u64 pc;                 /* RIP of byte 0 of the page on which the running unit starts */
+    u64 genkey;             /* added to pc where a link proves that its page is still mapped: dispatch.c */
+    u32 flags, flags2;      /* status flags between units, in the host's own format */
+    _Atomic u32 poll;       /* not 0: leave at the next poll. Set with every bit of pending */
+    u8 vec_state;           /* 1: vector registers and MXCSR are in the host's registers; 2: and the upper halves */
+    u8 x87_state;           /* 1: x87 registers are in the host's */
+    u8 spare[2];
+    u64 temp[4];
+    u64 code_sp, host_sp;   /* stack pointers: return addresses of translated code; C */
+    void *left;             /* what belongs to the reason for leaving */
+    struct jit *jit;        /* NULL: none, the interpreter alone */
+    u64 reload;             /* a host address that goes on from C */
+    u8 x87_image[112];      /* for frstor, fnsave */
+};
+
 struct vcpu {
     /* hot */
     union {
         u64 gpr[GPR_COUNT];
         struct { u64 rax, rcx, rdx, rbx, rsp, rbp, rsi, rdi, r8, r9, r10, r11, r12, r13, r14, r15, rip, zero, block_rip; };
     };
+    struct jit_hot jit;
     _Atomic u32 pending;        /* enum pending */
     u32 eflags;                 /* all bits but the status flags, which flags.h computes; read with rflags_get() */
     struct lazy_flags lazy;
@@ -249,6 +268,7 @@ static inline bool cpu_stepping(const struct vcpu *c)
 static inline void cpu_raise(struct vcpu *c, u32 bits)      /* sets bits of pending on the vCPU's own thread */
 {
     atomic_fetch_or_explicit(&c->pending, bits, memory_order_relaxed);
+    atomic_store_explicit(&c->jit.poll, 1, memory_order_relaxed);
 }
 static inline void cpu_set_shadow(struct vcpu *c, enum shadow s)
 {

@@ -110,6 +110,12 @@ struct tlb_entry { u64 tag; u64 addend; /* host address = linear address + adden
 #define TLB_SIZE (1u << TLB_BITS)
 #define TLB_INVALID 1
 
+/* What one place in translated code knows of the page that it accessed last: host address = base + (linear address -
+ * page). Sites are numbered when code is made, those that read below MMU_WRITE_SITES, those that write from there on;
+ * several may share a number, and each view has its own. An entry that is not valid names a page that nobody uses. */
+struct mmu_site { u64 page, base; };
+enum { MMU_SITES = 1024, MMU_WRITE_SITES = 512 };
+
 struct mmu {
     struct tlb_entry *rd, *wr, *ex;         /* tables of the current view (tlb[view][...]) */
     const u64 *ex_page;                     /* beside ex: the physical page, something else in the low bits */
@@ -122,7 +128,11 @@ struct mmu {
     u8 phys_bits;
     bool gbpages;                           /* 1 GiB pages exist (CPUID PDPE1GB); true after mmu_init, the owner may change it */
     struct tlb *tlb;                        /* everything private to tlb.c */
+    u64 fetch_epoch[3];                     /* per view: counts whenever a translation for fetches may have become another */
+    bool site_used[3];                      /* per view: some site has been filled since they were cleared */
+    struct mmu_site site[3][MMU_SITES];     /* per view */
 };
+static_assert(VIEW_COUNT == 3, "fetch_epoch, site_used, site");
 
 void mmu_init(struct mmu *m, struct physmap *phys, unsigned phys_bits);     /* registers with phys for flushes */
 void mmu_fini(struct mmu *m);

@@ -1,0 +1,62 @@
+/* backend.h - what a host has to supply, and what it may rely on: the only door between the host-independent part of the
+ * translator and x86_64/, aarch64/.
+ *
+ * A backend turns a verified ir_unit into code, and supplies the code that is entered from and leaves to C. CMake builds
+ * the folder of the host; it defines `host_backend`.
+ *
+ * Running. enter() loads the guest's state from the vCPU into the host's registers and jumps to code; when code leaves,
+ * all of it is back in struct vcpu (general registers, flags in vcpu.jit.flags, vectors and x87 if they were loaded), and
+ * enter() returns why (enum leave_reason), with what belongs to it in vcpu.jit.left and vcpu.rip. The return-address
+ * stack of translated code survives leaving; jit_reset_returns() empties it, which must be done whenever code goes.
+ *
+ * Flags between units. A unit has two entrances: `entry` expects the status flags in vcpu.jit.flags (or dead: nobody
+ * reads them), `entry_host` expects them in the host's flags. A link says which it needs.
+ */
+#ifndef SHADOW86_BACKEND_H
+#define SHADOW86_BACKEND_H
+
+#include "jit/code.h"
+#include "jit/ir.h"
+
+enum leave_reason {
+    LEAVE_LINK,     /* jit.left = struct code_link: RIP is vcpu.jit.pc + link->target; make the link if nothing is pending */
+    LEAVE_LANDING,  /* jit.left = struct code_link of a return: RIP (set) is not what its key says */
+    LEAVE_LOOKUP,   /* RIP (set): no idea where its code is */
+    LEAVE_STEP,     /* RIP (set): this instruction is for the interpreter */
+    LEAVE_RETURN,   /* a C function that code called wants the dispatcher to look around; RIP (set) */
+};
+
+struct backend {
+    const char *name;
+    /* Writes the host's fixed code (entry, leaving, miss paths) at the start of the cache; returns its size in bytes, 0 if it
+     * does not fit. Called once per cache. */
+    u32 (*init)(struct jit *j, u8 *rw, u8 *rx, u32 room);
+    /* Emits u at cache offset `at`, at most `room` bytes. Fills out->entry, entry_host, size, links (allocated with
+     * code_alloc). False: does not fit, nothing is lost but the memory. Called with u->ins passing ir_check. */
+    bool (*emit)(struct jit *j, const struct ir_unit *u, struct code_unit *out, u32 at, u32 room);
+    /* Can the host execute this guest instruction as an IR_OP_insn? (All its operands, on this very CPU, bit for bit as the interpreter
+     * does.) */
+    bool (*can_insn)(const struct insn *in);
+    enum leave_reason (*enter)(struct vcpu *c, const void *code);
+    /* Makes the jump or call at link->at lead to `to` (cache offset). */
+    void (*patch)(struct jit *j, const struct code_link *link, u32 to);
+    /* vcpu.jit.flags <-> EFLAGS bits */
+    u32 (*flags_get)(const struct vcpu *c);
+    void (*flags_put)(struct vcpu *c, u32 eflags);
+};
+extern const struct backend host_backend;
+
+/* --- what code calls back: dispatch.c --- */
+/* A load or store that missed its site and the TLB's fast entries. Returns the host address of [a, a + bytes), good for this
+ * one access, or NULL: the interpreter has to do it (fault, MMIO, two pages, code is there, mapping changed). */
+u8 *jit_miss(struct vcpu *c, gla a, const struct code_access *access);
+/* IR_OP_interp. True: go on with the next operation. False: leave with LEAVE_RETURN (a fault has been delivered, or something has
+ * changed that translated code depends on). */
+bool jit_interp(struct vcpu *c, const struct code_call *call);
+/* IR_OP_need: is the unit usable, so that its registers may be loaded? x87: the image for frstor is in vcpu.jit.x87_image.
+ * False: leave with LEAVE_STEP. */
+bool jit_need(struct vcpu *c, unsigned kind);
+/* After the registers have been stored: vcpu.jit.x87_image (fnsave) -> vcpu.x87. */
+void jit_x87_saved(struct vcpu *c);
+
+#endif

@@ -1,0 +1,65 @@
+/* code.h - translated code and what is known of it: units, their links, the code cache. Private to jit/.
+ *
+ * The cache is one memfd, mapped twice: writable at rw, executable at rx. Places are offsets from its start. It is cut into
+ * segments, filled one after the other; when all are full the oldest one is emptied, with the metadata of its units,
+ * which lives in an arena of that segment.
+ */
+#ifndef SHADOW86_CODE_H
+#define SHADOW86_CODE_H
+
+#include "cpu/vcpu.h"
+#include "jit/ir.h"
+
+struct jit;
+struct code_unit;
+
+/* A place where code goes on to another unit.
+ *
+ * key: cache offset of 8 bytes that must equal (pc of the page on which the target lies) + vcpu.jit.genkey for the link to
+ * be taken: it proves that this page still holds what the link was made for. 0: same page as the unit, no proof needed.
+ * LINK_RETURN is where a call's callee comes back to: always with a key, compared with the return address that it popped. */
+enum link_kind { LINK_JUMP, LINK_CALL, LINK_RETURN };
+enum link_flags { LINK_FLAGS_DEAD, LINK_FLAGS_SAVED, LINK_FLAGS_HOST };
+struct code_link {
+    struct code_unit *from, *to;    /* to: NULL while it leads to its stub */
+    struct code_link *next_in;      /* next one that leads to the same unit */
+    u32 at;                         /* the jump or call to patch */
+    u32 stub;                       /* what it leads to while there is no unit: leaves with LEAVE_LINK */
+    u32 key;
+    s32 target;                     /* offset as in ir.h */
+    u8 kind, flags;
+    u16 flive;                      /* flags that the unit was made to keep for the target */
+};
+
+/* What code hands to jit_interp. */
+struct code_call { struct insn in; s32 offset; /* of the instruction */ struct code_unit *unit; };
+
+/* What code hands to jit_miss. */
+struct code_access { u8 bytes, access /* enum ir_access */, view, align; s32 offset; /* of the guest instruction */ u32 site; };
+
+struct code_range { gpa at; u32 bytes; };   /* on one page */
+enum { CODE_RANGES = 6 };
+
+struct code_unit {
+    gpa pa;                     /* of the first guest byte */
+    u32 mode;                   /* enum ir_mode */
+    u32 entry, entry_host;      /* cache offsets, backend.h */
+    u32 size;                   /* bytes of host code */
+    u16 flags_in;               /* flags that it reads (all: it reads some or passes some on) */
+    u16 guests;                 /* guest instructions */
+    u8 ranges;                  /* memory that it was made from: [0] holds pa. Others: behind a page, successors looked at */
+    bool dead;
+    struct code_range range[CODE_RANGES];
+    u16 link_count;
+    struct code_link *links;
+    struct code_link *incoming;
+    struct code_unit *next_hash;
+    struct code_unit *next_in_segment;
+    struct code_unit *next_on_page[CODE_RANGES];
+    u64 *executed;              /* counts entries while the unit waits to be made again as a superblock; NULL: not counted */
+};
+
+/* Metadata with the life of the segment that is being filled; aligned to 16. NULL: no memory, give up this unit. */
+void *code_alloc(struct jit *j, size_t bytes);
+
+#endif
