@@ -126,8 +126,11 @@ struct ir_unit {
 };
 
 /* --- ir.c: building. Every function appends one operation and returns it (a scratch one if the unit is full), so that the
- * caller can set what is unusual: ir_add(u, IR_OP_add, 4, d, a)->fdef = ... ; default fdef and fuse are the row's. --- */
+ * caller can set what is unusual: ir_add(u, IR_OP_add, 4, d, a)->fdef = ... ; default fdef and fuse are the row's. Where the row
+ * says CC, FW or FR they are the safe ones: fdef none, fuse all (a shift by an immediate in `a`: none). flive: all, and
+ * ir_begin's flags_in: all; pass_flags narrows them. gi: the guest instruction added last. --- */
 void ir_begin(struct ir_unit *u, u32 mode);
+void ir_guest(struct ir_unit *u, const struct insn *in, s32 start, s32 end);    /* the next guest instruction, and its offsets */
 ir_val ir_temp(struct ir_unit *u);
 struct ir_ins *ir_add(struct ir_unit *u, enum ir_op op, unsigned size, ir_val d, ir_val a);
 const char *ir_op_name(enum ir_op op);
@@ -135,9 +138,17 @@ enum ir_role { IR_ROLE_NONE, IR_ROLE_W, IR_ROLE_R, IR_ROLE_X, IR_ROLE_O };
 struct ir_row { const char *name; u8 role[4]; u16 fw, fr; u8 attr; };
 enum ir_attr { IR_SIDE = 1, IR_END = 2, IR_FAULT = 4, IR_IMPLICIT = 8 };
 extern const struct ir_row ir_rows[IR_OP_COUNT];
+/* In fw and fr, beside sets of flags. */
+enum ir_mask { IR_MASK_CC = 0x4000 /* those of the condition */, IR_MASK_OWN = 0x8000 /* the instance's own masks say */ };
 u16 ir_cc_flags(unsigned cc);       /* what condition cc reads */
+static inline struct ir_ins *ir_set_cc(struct ir_ins *ins, unsigned cc)     /* the condition, and fuse */
+{
+    ins->cc = (u8)cc;
+    ins->fuse = ir_cc_flags(cc);
+    return ins;
+}
 
-/* --- ir.c: text. One operation a line, `name.size operands {flags}`; ir_parse reads what ir_print writes. --- */
+/* --- ir_text.c: text. One operation a line, `name.size operands {flags}`; ir_parse reads what ir_print writes. --- */
 /* At most `size` bytes with the NUL; returns buf. with_flags: fdef, fuse and flive too. */
 char *ir_print_ins(char *buf, size_t size, const struct ir_ins *ins, bool with_flags);
 void ir_print(const struct ir_unit *u, void (*line)(void *ctx, const char *text), void *ctx);
