@@ -89,7 +89,7 @@ struct ir_ins {
     u16 row;            /* insn: index into insn_rows. get, put: enum ir_field */
     s32 disp;           /* IR_MEM, lea, ptr: displacement. call, icall: offset of the return address */
     u16 fdef, fuse, flive;      /* flags defined, read; live after it */
-    u16 spare;
+    union { u16 spare, fexit; };   /* jcc, jz, jnz, jmp, call: flags live at the target, a part of flive (pass_flags) */
     s64 imm;
 };
 static_assert(sizeof(struct ir_ins) == 40, "kept small: translation is on the guest's time");

@@ -76,6 +76,7 @@ struct pass_env {
     const u8 *host;                 /* bytes of the unit's page, from pa on */
     struct translate_result *ranges;    /* a pass that looks at more guest code adds it here */
     const struct jit_options *opt;
+    unsigned group_pointers;        /* of the backend */
 };
 struct pass { const char *name; void (*run)(struct ir_unit *u, struct pass_env *env); };
 extern const struct pass passes[];
