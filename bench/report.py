@@ -1,0 +1,229 @@
+"""report.py - what bench/compare measured, as ratios, as a table, as JSON, as an SVG chart."""
+import json
+import math
+import statistics
+
+import workloads
+
+# Emulators beside QEMU have names that begin so; there may be several, one for each --accel.
+SHADOW = "shadow86"
+
+
+class Row:
+    """One workload on all machines: the medians, and what went wrong."""
+
+    def __init__(self, bits, workload, iterations, clock):
+        self.bits, self.workload, self.iterations, self.clock = bits, workload, iterations, clock
+        self.results, self.problems = {}, {}
+
+    def add(self, machine, result):
+        self.results.setdefault(machine, []).append(result)
+
+    def fail(self, machine, why):
+        self.problems.setdefault(machine, why)
+
+    def reference(self):
+        """The checksum that counts: the host's, or QEMU's where the host did not run it."""
+        for machine in ["native", "qemu"] + sorted(self.results):
+            if self.results.get(machine):
+                return self.results[machine][0].checksum
+        return None
+
+    def wrong(self):
+        """Machines whose checksum is not the reference."""
+        return [m for m, results in self.results.items() if any(r.checksum != self.reference() for r in results)]
+
+    def median(self, machine):
+        if machine in self.wrong() or not self.results.get(machine):
+            return None
+        return statistics.median(getattr(r, self.clock) for r in self.results[machine])
+
+    def ratio(self, slow, fast):
+        """How many times longer `slow` takes; None if one of them has no right result."""
+        a, b = self.median(slow), self.median(fast)
+        return a / b if a and b else None
+
+    def disagreement(self):
+        """Emulators whose guest's clock and the host's differ by more than 5 % (and 20 ms, which the serial line takes)."""
+        found = []
+        for machine, results in self.results.items():
+            worst = max(results, key=lambda r: abs(r.seconds - r.wall))
+            if machine != "native" and abs(worst.seconds - worst.wall) > max(0.05 * worst.wall, 0.02):
+                found.append("%s: the guest says %.3f s, the host %.3f s" % (machine, worst.seconds, worst.wall))
+        return found
+
+    def remarks(self):
+        remarks = ["WRONG RESULT (%s)" % m for m in self.wrong()]
+        return remarks + ["%s: %s" % pair for pair in self.problems.items()]
+
+
+def geometric(values):
+    values = [v for v in values if v]
+    return math.exp(sum(math.log(v) for v in values) / len(values)) if values else None
+
+
+def columns(machines):
+    """(title, slow, fast): the ratios that are shown, in this order."""
+    shown = []
+    emulators = [m for m in machines if m != "native"]
+    for m in emulators:
+        if "native" in machines:
+            shown.append((m + " x native", m, "native"))
+    for m in emulators:
+        if m != "qemu" and "qemu" in machines:
+            shown.append((m + " x faster than qemu", "qemu", m))
+    first = next((m for m in emulators if m.startswith(SHADOW)), None)
+    for m in emulators:
+        if m.startswith(SHADOW) and m != first:
+            shown.append((m + " x slower than " + first, m, first))
+    return shown
+
+
+def groups_of(rows, machines):
+    """{(bits, group): {title: geometric mean}}; a mean takes in the rows that have this ratio."""
+    means = {}
+    for bits, group in dict.fromkeys((r.bits, r.workload.group) for r in rows):
+        own = [r for r in rows if (r.bits, r.workload.group) == (bits, group)]
+        means[bits, group] = {t: geometric([r.ratio(a, b) for r in own]) for t, a, b in columns(machines)}
+    return means
+
+
+# --- table -----------------------------------------------------------------------------------------------------
+
+def number(value, digits=2):
+    return "-" if value is None else "%.*f" % (digits, value)
+
+
+def aligned(lines):
+    """Columns as wide as they must be: the first and the last to the left, the others to the right."""
+    count = max(len(line) for line in lines)
+    lines = [list(line) + [""] * (count - len(line)) for line in lines]
+    widths = [max(len(line[i]) for line in lines) for i in range(count)]
+    return [("  ".join(line[i].ljust(widths[i]) if i in (0, count - 1) else line[i].rjust(widths[i])
+                       for i in range(count))).rstrip() for line in lines]
+
+
+def table(rows, machines):
+    shown = columns(machines)
+    lines = [["workload"] + [m + " s" for m in machines] + [t for t, _, _ in shown] + ["remarks"]]
+    for (bits, group), means in groups_of(rows, machines).items():
+        for r in rows:
+            if (r.bits, r.workload.group) == (bits, group):
+                lines.append(["%d %s/%s" % (bits, group, r.workload.name)] + [number(r.median(m), 3) for m in machines] +
+                             [number(r.ratio(a, b)) for _, a, b in shown] + ["; ".join(r.remarks())])
+        lines.append(["%d %s, geometric mean" % (bits, group)] + [""] * len(machines) + [number(means[t]) for t, _, _ in shown])
+        lines.append([])
+    return "\n".join(aligned(lines)).rstrip()
+
+
+def group_table(rows, machines):
+    shown = columns(machines)
+    lines = [["geometric means"] + [t for t, _, _ in shown] + [""]]
+    for (bits, group), means in groups_of(rows, machines).items():
+        lines.append(["%d-bit %s" % (bits, workloads.TITLES[group])] + [number(means[t]) for t, _, _ in shown] + [""])
+    return "\n".join(aligned(lines))
+
+
+def extras_table(boots, memory):
+    """Boot times and memory of the emulators."""
+    lines = [["emulator", "guest", "power-on to shell s", "CPU s", "peak MiB beyond guest RAM", "peak resident MiB", ""]]
+    for (bits, machine), (wall, cpu) in boots.items():
+        lines.append([machine, "%d-bit" % bits, number(wall), number(cpu)])
+    for (bits, machine), (beyond, resident) in memory.items():
+        lines.append([machine, "%d-bit" % bits, "", "", number(beyond / 2**20, 0), number(resident / 2**20, 0)])
+    return "\n".join(aligned([line + [""] * (7 - len(line)) for line in lines]))
+
+
+# --- translator statistics -------------------------------------------------------------------------------------
+
+# name: (numerator, denominator) among what shadow86 prints
+DERIVED = {
+    "translation time / run time": ("translate_ns", "run_ns"),
+    "host bytes / guest byte": ("host_bytes_emitted", "guest_bytes_translated"),
+    "host instructions / guest instruction": ("host_insns_emitted", "insns_translated"),
+    "share of interpreted instructions": ("insns_interpreted", "insns_executed"),
+}
+
+
+def derived(values):
+    return {name: values[a] / values[b] for name, (a, b) in DERIVED.items() if values.get(b) and a in values}
+
+
+def statistics_table(stats):
+    lines = []
+    for (bits, machine), values in stats.items():
+        lines += ["%s, %d-bit guest:" % (machine, bits)]
+        lines += ["  %-40s %s" % (n, v) for n, v in values.items()]
+        lines += ["  %-40s %.4f" % pair for pair in derived(values).items()]
+    return "\n".join(lines)
+
+
+# --- JSON ------------------------------------------------------------------------------------------------------
+
+def row_json(row, machines):
+    results = {m: [r._asdict() for r in results] for m, results in row.results.items()}
+    return {"bits": row.bits, "group": row.workload.group, "name": row.workload.name, "iterations": row.iterations,
+            "results": results, "median": {m: row.median(m) for m in machines},
+            "ratios": {t: row.ratio(a, b) for t, a, b in columns(machines)},
+            "wrong": row.wrong(), "problems": row.problems, "clocks_disagree": row.disagreement()}
+
+
+def write_json(path, rows, machines, extras):
+    keyed = lambda table: [{"bits": bits, "machine": m, **values} for (bits, m), values in table.items()]
+    data = dict(extras["about"], clock=rows[0].clock if rows else None, machines=machines,
+                rows=[row_json(r, machines) for r in rows],
+                groups=[{"bits": bits, "group": group, **means} for (bits, group), means in groups_of(rows, machines).items()],
+                boot=keyed({k: {"seconds": w, "cpu": c} for k, (w, c) in extras["boots"].items()}),
+                memory=keyed({k: {"beyond_ram": b, "resident": r} for k, (b, r) in extras["memory"].items()}),
+                statistics=keyed(extras["statistics"]),
+                derived=keyed({k: derived(v) for k, v in extras["statistics"].items()}),
+                not_run=extras["not_run"])
+    with open(path, "w") as f:
+        json.dump(data, f, indent=1)
+        f.write("\n")
+
+
+# --- chart -----------------------------------------------------------------------------------------------------
+
+COLOURS = ["#9aa5b1", "#2f6fde", "#e08a2e", "#3a9d6b", "#a35bc2"]
+STYLE = ("text{font:12px sans-serif;fill:#24292f}.t{font-weight:bold;font-size:15px}.s{fill:#57606a}"
+         "line{stroke:#d0d7de}rect.b{fill:#ffffff}")
+
+
+def svg(rows, machines):
+    """Bars per group: times slower than native, on a logarithmic axis, one bar per emulator."""
+    bars = [m for m in machines if m != "native"]
+    means = {key: [values.get(m + " x native") for m in bars] for key, values in groups_of(rows, machines).items()}
+    means = {key: values for key, values in means.items() if any(values)}
+    largest = max((v for values in means.values() for v in values if v), default=10)
+    decades = max(1, math.ceil(math.log10(largest * 1.3)))
+    left, width, thick = 270, 480, 14
+    place = lambda v: left + width * max(0.0, math.log10(v)) / decades
+    height, top = thick * len(bars) + 14, 74
+    bottom = top + height * len(means)
+    out = ['<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d">' % ((left + width + 80, bottom + 34) * 2),
+           "<style>%s</style>" % STYLE, '<rect class="b" width="100%" height="100%"/>',
+           '<text class="t" x="16" y="26">Times slower than native (shorter is better, logarithmic)</text>']
+    for i, m in enumerate(bars):
+        out.append('<rect x="%d" y="40" width="12" height="12" fill="%s"/><text x="%d" y="50">%s</text>' %
+                   (16 + i * 200, COLOURS[i % len(COLOURS)], 34 + i * 200, escape(m)))
+    for power in range(decades + 1):
+        for step in (1, 2, 5):
+            if power < decades or step == 1:
+                x = place(step * 10**power)
+                out.append('<line x1="%.1f" x2="%.1f" y1="%d" y2="%d"/><text class="s" x="%.1f" y="%d" text-anchor="middle">%d</text>' %
+                           (x, x, top - 8, bottom, x, bottom + 18, step * 10**power))
+    for number_, ((bits, group), values) in enumerate(means.items()):
+        y = top + number_ * height
+        out.append('<text x="%d" y="%.1f" text-anchor="end">%s, %d-bit</text>' %
+                   (left - 10, y + thick * len(bars) / 2 + 4, escape(workloads.TITLES[group]), bits))
+        for i, value in enumerate(values):
+            if value:
+                out.append('<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s"/><text x="%.1f" y="%d">%.1f</text>' %
+                           (left, y + i * thick, max(1.0, place(value) - left), thick - 2, COLOURS[i % len(COLOURS)],
+                            place(value) + 5, y + i * thick + thick - 3, value))
+    return "\n".join(out + ["</svg>"]) + "\n"
+
+
+def escape(text):
+    return text.replace("&", "&amp;").replace("<", "&lt;")
