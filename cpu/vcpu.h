@@ -93,6 +93,9 @@ struct jit_hot {
     void *left;             /* what belongs to the reason for leaving */
     struct jit *jit;        /* NULL: none, the interpreter alone */
     u64 reload;             /* a host address that goes on from C */
+    /* The last x87 instruction run by translated code, as jit_x87_saved turns it into FIP, FOP, FDP: jit/need.c */
+    u64 x87_pc, x87_ea;     /* pc of its unit; offset of the last memory operand */
+    u32 x87_note, x87_seg;  /* enum x87_note; the last memory operand's segment and address size */
     u8 x87_image[112];      /* for frstor, fnsave */
 };
 
@@ -124,6 +127,8 @@ struct vcpu {
     u64 icount_limit;           /* PEND_TIMER is set when icount reaches it; UINT64_MAX: never */
 
     struct mmu mmu;             /* paging mode, TLB */
+    u64 jit_room[2][SEG_COUNT]; /* translated code outside 64-bit mode: bytes from offset 0 on that may be read, written
+                                   in a segment that is not flat; 0: ask the interpreter */
 
     /* system registers */
     u64 cr0, cr2, cr3, cr4, efer, xcr0;

@@ -61,5 +61,9 @@ bool jit_interp(struct vcpu *c, const struct code_call *call);
 bool jit_need(struct vcpu *c, unsigned kind);
 /* After the registers have been stored: vcpu.jit.x87_image (fnsave) -> vcpu.x87. */
 void jit_x87_saved(struct vcpu *c);
+/* x87_note: the offset of an x87 instruction (21 bits, signed), then its FOP. x87_seg: X87_SEG, segment, address size. */
+enum x87_note { X87_NOTE_FOP = 11, X87_NOTE_OFFSET_MAX = (1 << 20) - 1 };
+#define X87_NOTE_NONE 0x80000000u
+enum x87_seg { X87_SEG = 1 << 8, X87_SEG_SIZE = 4 };
 
 #endif

@@ -32,6 +32,9 @@ struct trans {
     const char *reason;     /* why not translated; a string constant */
     /* what this unit has asserted so far */
     u8 needed;              /* bit per enum ir_unit_kind: `need` was emitted and still holds */
+    bool x87_based;         /* x87_pc is this unit's (translate_insn.c) */
+    u16 x87_noted;          /* 1 + index of the last operation that puts x87_note */
+    u32 x87_seg;            /* what x87_seg holds, 0: not known */
 };
 
 typedef enum tr_result tr_fn(struct trans *t, const struct insn *in);
