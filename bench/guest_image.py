@@ -19,6 +19,7 @@ GUESTS = os.path.join(CACHE, "guests")
 BENCH = os.path.join(CACHE, "bench")
 ARCH = {64: "amd64", 32: "i386"}
 KERNEL = {64: "vmlinuz-amd64", 32: "vmlinuz-686"}
+PREPROCESS = ["-std=c99", "-U_GNU_SOURCE", "-E", "-P"]      # the C library's headers then need no compiler but a plain one
 UNUSED = "doc man locale info lintian bash-completion bug doc-base menu zoneinfo gcc".split()
 
 
@@ -98,7 +99,7 @@ def build_programs(bits):
     sources = os.path.join(HERE, "programs")
     folder = os.path.join(BENCH, "programs%d" % bits)
     contents = [open(os.path.join(sources, f), "rb").read() for f in sorted(os.listdir(sources)) if f[-2:] in (".c", ".h")]
-    mark = stamp(contents, workloads.PROGRAMS, workloads.COMMON_FLAGS, compiler_flags(bits))
+    mark = stamp(contents, workloads.PROGRAMS, workloads.COMMON_FLAGS, compiler_flags(bits), PREPROCESS)
     if is_made(folder, mark):
         return folder
     os.makedirs(folder, exist_ok=True)
@@ -108,7 +109,7 @@ def build_programs(bits):
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             raise CannotBuild("%s does not compile: %s" % (source, done.stderr[-500:]))
-    subprocess.run(["gcc"] + compiler_flags(bits) + ["-std=c99", "-U_GNU_SOURCE", "-E", "-P", "-o", os.path.join(folder, "source.i"),
+    subprocess.run(["gcc"] + compiler_flags(bits) + PREPROCESS + ["-o", os.path.join(folder, "source.i"),
                    os.path.join(sources, "integer.c")], check=True)
     note_made(folder, mark)
     return folder

@@ -38,94 +38,94 @@ PACKAGES = "dash gzip xz-utils zstd openssl sqlite3 python3-minimal cpp tcc"
 # name, iterations, iterations with --quick, what the CPU must have beyond x86-64-v1. A name's part before the slash is its
 # group and its program.
 TABLE = """
-integer/core                100      5
-integer/sha256              100      5
-integer/qsort               100      5
-integer/hashmap             100      5
-integer/bytecode            100      5
-integer/switch              100      5
-integer/fib                 100      5
-integer/virtual             100      5
-integer/nqueens             100      5
-integer/dijkstra            100      5
-integer/strsearch           100      5
-integer/lz                  100      5
-integer/crc32               100      5
-integer/bits                100      5
-integer/muldiv              100      5
-memory/copy-small           100      5
-memory/copy-page            100      5
-memory/copy-large           100      5
-memory/memset               100      5
-memory/strings              100      5
-memory/rep-movs             100      5
-memory/rep-stos             100      5
-memory/rep-scan             100      5
-memory/chase-l1             100      5
-memory/chase-l2             100      5
-memory/chase-far            100      5
-memory/random-near          100      5
-memory/random-far           100      5
-memory/list                 100      5
-double/nbody                100      5
-double/mandelbrot           100      5
-double/spectral             100      5
-double/fft                  100      5
-double/matmul               100      5
-double/newton               100      5
-x87/nbody                   100      5
-x87/mandelbrot              100      5
-x87/spectral                100      5
-x87/fft                     100      5
-x87/matmul                  100      5
-x87/newton                  100      5
-x87/trig                    100      5
-sse/saxpy                   100      5
-sse/ddot                    100      5
-sse/mandelbrot4             100      5
-sse/blend                   100      5
-sse/sad                     100      5
-sse/filter                  100      5
-sse/transpose               100      5
-sse/find                    100      5
-sse/hex                     100      5 ssse3
-sse/aes                     100      5 aes
-sse/clmul                   100      5 pclmulqdq
-avx2/dgemm                  100      5 avx2 fma bmi2
-avx2/saxpy                  100      5 avx2 fma bmi2
-avx2/mandelbrot8            100      5 avx2 fma bmi2
-avx2/blend                  100      5 avx2 fma bmi2
-avx2/sad                    100      5 avx2 fma bmi2
-avx2/find                   100      5 avx2 fma bmi2
-avx2/hash8                  100      5 avx2 fma bmi2
-avx2/shuffle                100      5 avx2 fma bmi2
-avx2/gather                 100      5 avx2 fma bmi2
-avx2/bmi                    100      5 avx2 fma bmi2
-system/getpid               100      5
-system/read                 100      5
-system/files                100      5
-system/pipe                 100      5
-system/fork                 100      5
-system/exec                 100      5
-system/fault                100      5
-system/cow                  100      5
-system/signal               100      5
-system/segv                 100      5
-system/codegen              100      5
-system/patch                100      5
+integer/core                880     58
+integer/sha256               75      5
+integer/qsort                57      3
+integer/hashmap             430     28
+integer/bytecode            180     12
+integer/switch              150     10
+integer/fib                 360     24
+integer/virtual              83      5
+integer/nqueens             150     10
+integer/dijkstra            440     29
+integer/strsearch           160     10
+integer/lz                   90      6
+integer/crc32               200     13
+integer/bits                470     31
+integer/muldiv             1400     93
+memory/copy-small           350     23
+memory/copy-page            580     38
+memory/copy-large           130      8
+memory/memset              2100    140
+memory/strings              410     27
+memory/rep-movs             780     52
+memory/rep-stos            2800    186
+memory/rep-scan            2000    133
+memory/chase-l1             990     66
+memory/chase-l2             250     16
+memory/chase-far              8      1
+memory/random-near          190     12
+memory/random-far           200     13
+memory/list                 570     38
+double/nbody                310     20
+double/mandelbrot           540     36
+double/spectral             440     29
+double/fft                  210     14
+double/matmul               160     10
+double/newton               350     23
+x87/nbody                    47      3
+x87/mandelbrot              230     15
+x87/spectral                190     12
+x87/fft                      31      2
+x87/matmul                   43      2
+x87/newton                  180     12
+x87/trig                    490     32
+sse/saxpy                   360     24
+sse/ddot                    470     31
+sse/mandelbrot4             820     54
+sse/blend                   630     42
+sse/sad                     740     49
+sse/filter                 1300     86
+sse/transpose               580     38
+sse/find                    500     33
+sse/hex                     720     48 ssse3
+sse/aes                    1600    106 aes
+sse/clmul                   560     37 pclmulqdq
+avx2/dgemm                   35      2 avx2 fma bmi2
+avx2/saxpy                  190     12 avx2 fma bmi2
+avx2/mandelbrot8            210     14 avx2 fma bmi2
+avx2/blend                   90      6 avx2 fma bmi2
+avx2/sad                   1400     93 avx2 fma bmi2
+avx2/find                   370     24 avx2 fma bmi2
+avx2/hash8                 2000    133 avx2 fma bmi2
+avx2/shuffle                310     20 avx2 fma bmi2
+avx2/gather                 770     51 avx2 fma bmi2
+avx2/bmi                    410     27 avx2 fma bmi2
+system/getpid               170     11
+system/read                 220     14
+system/files                 34      2
+system/pipe                  74      4
+system/fork                  85      5
+system/exec                  61      4
+system/fault                 67      4
+system/cow                   63      4
+system/signal                75      5
+system/segv                 250     16
+system/codegen              620     41
+system/patch                410     27
 real/gzip                     1      1
 real/gunzip                   1      1
 real/xz                       1      1
 real/unxz                     1      1
 real/zstd                     1      1
-real/openssl-hash             1      1
-real/openssl-aes              1      1
-real/openssl-prime            1      1
-real/sqlite                   1      1
+real/openssl-hash             4      1
+real/openssl-aes              2      1
+real/openssl-prime            2      1
+real/sqlite                   3      1
 real/python                   1      1
 real/cc1                      1      1
 real/tcc                      1      1
-real/shell                    1      1
+real/shell                    2      1
 """
 
 
