@@ -99,6 +99,27 @@ struct jit_hot {
     u8 x87_image[112];      /* for frstor, fnsave */
 };
 
+/* Where an indirect jump in translated code finds the code for a RIP: entry (rip ^ rip >> 10) % JIT_JUMPS, valid if its key is
+ * RIP + jit.genkey. host: address of the unit's `entry`. */
+struct jit_jump { u64 key, host; };
+enum { JIT_JUMPS = 1024 };
+
+/* What a translator puts in the interpreter's place. */
+struct cpu_engine {
+    void (*run)(struct vcpu *c);                            /* as interp_run */
+    /* Memory [a, a + bytes) (physical, one page) has changed. Returns the slot (icache.c) of the memory from which it drops
+     * code because of that, ENGINE_MEMORY_SLOTS: of none. */
+    unsigned (*code_written)(struct vcpu *c, gpa a, u64 bytes);
+    bool (*holds_memory)(const struct vcpu *c, unsigned slot);      /* is there code left that was made from memory of that slot? */
+    void (*free)(struct vcpu *c);
+};
+enum { ENGINE_MEMORY_SLOTS = 1 << 16 };
+/* The slot of the page at that host address. */
+static inline unsigned engine_memory_slot(const void *host)
+{
+    return (unsigned)((uintptr_t)host >> PAGE_SHIFT) & (ENGINE_MEMORY_SLOTS - 1);
+}
+
 struct vcpu {
     /* hot */
     union {
@@ -127,6 +148,8 @@ struct vcpu {
     u64 icount_limit;           /* PEND_TIMER is set when icount reaches it; UINT64_MAX: never */
 
     struct mmu mmu;             /* paging mode, TLB */
+    struct jit_jump jit_jump[JIT_JUMPS];
+    const struct cpu_engine *engine;    /* the translator, NULL: the interpreter alone */
     u64 jit_room[2][SEG_COUNT]; /* translated code outside 64-bit mode: bytes from offset 0 on that may be read, written
                                    in a segment that is not flat; 0: ask the interpreter */
 

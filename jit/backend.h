@@ -49,6 +49,14 @@ struct backend {
 };
 extern const struct backend host_backend;
 
+/* Empties the stack of return addresses. The backend's; needs no more than the vCPU. */
+void jit_reset_returns(struct vcpu *c);
+
+/* Indirect jumps: code may look into vcpu.jit_jump (cpu/vcpu.h) before it leaves with LEAVE_LOOKUP; the dispatcher fills it, for
+ * 64-bit code and where CS's base is a multiple of the page size, and empties it whenever a unit dies.
+ *
+ * Keys of links: LINK_RETURN: RIP + genkey. Others: pc of the target's page + genkey. 0 matches nothing. */
+
 /* --- what code calls back: dispatch.c --- */
 /* A load or store that missed its site and the TLB's fast entries. Returns the host address of [a, a + bytes), good for this
  * one access, or NULL: the interpreter has to do it (fault, MMIO, two pages, code is there, mapping changed). */

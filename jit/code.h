@@ -22,13 +22,14 @@ enum link_kind { LINK_JUMP, LINK_CALL, LINK_RETURN };
 enum link_flags { LINK_FLAGS_DEAD, LINK_FLAGS_SAVED, LINK_FLAGS_HOST };
 struct code_link {
     struct code_unit *from, *to;    /* to: NULL while it leads to its stub */
-    struct code_link *next_in;      /* next one that leads to the same unit */
+    struct code_link *next_in, **prev_in;   /* others that lead to the same unit */
     u32 at;                         /* the jump or call to patch */
     u32 stub;                       /* what it leads to while there is no unit: leaves with LEAVE_LINK */
     u32 key;
     s32 target;                     /* offset as in ir.h */
     u8 kind, flags;
     u16 flive;                      /* flags that the unit was made to keep for the target */
+    bool wraps;                     /* compile.c: 16-bit code, RIP of the target is to be truncated to 16 bits */
 };
 
 /* What code hands to jit_interp. */
@@ -56,6 +57,9 @@ struct code_unit {
     struct code_unit *next_hash;
     struct code_unit *next_in_segment;
     struct code_unit *next_on_page[CODE_RANGES];
+    u32 part;                   /* of its page that lies inside of CS: units.c */
+    u16 memory;                 /* units.c: slot of the host page that its code was read from */
+    bool in_jump;               /* it was in the table of indirect jumps */
     u64 *executed;              /* counts entries while the unit waits to be made again as a superblock; NULL: not counted */
 };
 

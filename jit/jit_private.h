@@ -1,0 +1,145 @@
+/* jit_private.h - the translator's own state, and what its files call of each other. Private to jit/.
+ *
+ * The way of a piece of guest code: dispatch.c looks for a unit (units.c) at RIP; what has been interpreted often enough
+ * goes through compile.c, which puts a unit into the code cache (codecache.c). invalidate.c hears of everything that makes
+ * units stale.
+ */
+#ifndef SHADOW86_JIT_PRIVATE_H
+#define SHADOW86_JIT_PRIVATE_H
+
+#include "jit/backend.h"
+#include "jit/code.h"
+#include "jit/ir.h"
+#include "jit/jit.h"
+
+struct trans;
+
+/* Counters of the statistics: COUNTER(name). */
+#define JIT_COUNTERS(X) \
+    X(insns_interpreted) X(units) X(units_remade) X(units_super) X(insns_translated) X(guest_bytes_translated) \
+    X(host_bytes_emitted) X(translate_ns) X(run_ns) X(evictions) X(invalidations) X(generations) X(leave_link) \
+    X(leave_landing) X(leave_lookup) X(leave_step) X(leave_return) X(links) X(links_cut) X(jumps_filled) X(misses) X(misses_to_step) \
+    X(interp_ops) X(blocks_interpreted) X(failed_emit) X(failed_translate)
+struct jit_counters {
+#define X(name) u64 name;
+    JIT_COUNTERS(X)
+#undef X
+};
+
+enum { CODE_SEGMENTS = 16, UNIT_HASH_SIZE = 1 << 17, UNIT_PAGES = 1 << 15, GENERATION_SLOTS = 256, REASONS = 48 };
+
+/* A part of the code cache, and the metadata of the code in it. */
+struct code_segment {
+    u32 start, end, used;           /* cache offsets; used: of the first free byte */
+    struct code_unit *units;
+    struct arena_chunk *chunks;     /* the first one is being filled */
+};
+
+/* A number for everything that fetch translations of a mode depend on. */
+struct generation { u64 epoch, cs_base; u32 cs_limit, mode; u16 number; };
+
+/* Private bit of code_unit.mode: instructions are counted against a limit, no links. */
+enum { MODE_LIMITED = 1 << MODE_BITS };
+
+struct jit {
+    struct vcpu *cpu;
+    const struct backend *backend;  /* host_backend, except in tests */
+    struct jit_options opt;
+    struct jit_counters count;
+
+    /* codecache.c */
+    u8 *rw;                         /* the cache, writable */
+    u8 *rx;                         /* the same memory, executable */
+    u32 size;
+    struct code_segment segment[CODE_SEGMENTS];
+    unsigned filling;               /* segment */
+
+    /* units.c */
+    struct code_unit **hash;        /* by physical address and mode */
+    struct code_unit **pages;       /* by page: units made from code on pages of that slot */
+    u32 *memory;                    /* ENGINE_MEMORY_SLOTS: units per host page */
+    u64 foreign;                    /* units with ranges on other pages than their own */
+    u64 deaths;                     /* counts units that died */
+
+    /* dispatch.c: what is in force; kept up to date by jit_prepare */
+    u32 mode;                       /* enum ir_mode and MODE_LIMITED */
+    u64 epoch, cs_base;
+    u32 cs_limit;
+    struct generation generation[GENERATION_SLOTS];
+    u16 last_generation;
+    /* a link that waits for its target, or a jump for its entry in the table */
+    struct { struct code_link *link; u64 rip, pc, evictions; bool lookup; } open;
+    u64 started_ns;
+
+    /* compile.c: workspace */
+    struct ir_unit ir;
+    struct insn insn[IR_MAX_GUEST]; /* what ir.guest points to: translate.c */
+    unsigned max_guests;            /* for translate_unit: make it no longer than that */
+    bool super;                     /* for translate_unit: a superblock, follow likely branches */
+    bool keep_flags;                /* for pass_flags: all flags live at the exits (liveness=off for this unit) */
+    u8 page[PAGE_SIZE + 16];        /* copy of the guest's page, so that nobody changes it meanwhile */
+
+    /* stats.c */
+    u64 *interpreted;               /* by row of insn.def: left to the interpreter by code */
+    struct { const char *why; u64 n; } reason[REASONS];
+};
+
+static inline struct jit *jit_of(const struct vcpu *c) { return c->jit.jit; }
+u64 jit_now_ns(void);                                       /* stats.c */
+
+/* --- codecache.c --- */
+bool codecache_new(struct jit *j, char *err, size_t errlen);        /* writes the backend's fixed code */
+void codecache_free(struct jit *j);
+/* Sees to it that `bytes` are free in the segment that is being filled: at most a segment's size. May evict the oldest
+ * segment, so no unit may be running. */
+void codecache_room(struct jit *j, u32 bytes);
+u32 codecache_used(const struct jit *j);
+enum { CODE_ALIGN = 16 };
+
+/* --- units.c --- */
+bool units_new(struct jit *j);
+void units_free(struct jit *j);
+/* How much of the page with linear address `a` of RIP lies inside of CS: first and last offset, packed. UNIT_WHOLE: all. */
+enum { UNIT_WHOLE = 4095 << 12 };
+u32 unit_part(const struct vcpu *c, gla a, u64 rip);
+static inline unsigned unit_part_first(u32 part) { return part & 4095; }
+static inline unsigned unit_part_last(u32 part) { return part >> 12; }
+struct code_unit *unit_find(const struct jit *j, gpa pa, u32 mode, u32 part);
+void unit_register(struct jit *j, struct code_unit *u);
+/* Takes u out of use: nothing leads to it any more. Its memory stays until its segment is emptied. */
+void unit_kill(struct jit *j, struct code_unit *u);
+/* Makes l lead to u; key: what proves it (0: same page). */
+void link_make(struct jit *j, struct code_link *l, struct code_unit *u, u64 key);
+void link_cut(struct jit *j, struct code_link *l);
+
+/* --- invalidate.c --- */
+unsigned invalidate_written(struct vcpu *c, gpa a, u64 bytes);      /* cpu_engine.code_written */
+bool invalidate_holds_memory(const struct vcpu *c, unsigned slot);  /* cpu_engine.holds_memory */
+/* After units have died: no table and no return address leads to them. */
+void invalidate_paths(struct jit *j);
+/* A new number for fetch translations; all links with keys are cut when numbers run out. */
+u16 invalidate_next_generation(struct jit *j);
+
+/* --- compile.c --- */
+/* Makes a unit of the code at pa (host: that byte) for the present mode. NULL: it is the interpreter's. No unit may be running. */
+struct code_unit *compile_unit(struct jit *j, gpa pa, const u8 *host, u32 part);
+
+/* --- dispatch.c --- */
+/* Brings j->mode and vcpu.jit.genkey up to date. */
+void jit_prepare(struct jit *j);
+u32 jit_mode(const struct vcpu *c);         /* the mode word of the present state, enum ir_mode without MODE_COUNT_INSNS */
+/* The unit at RIP, made if it is time for that; else something was done by the interpreter, or a fault delivered: NULL. */
+struct code_unit *jit_unit_here(struct jit *j);
+/* Runs u until code leaves; flags in lazy form before and behind it, RIP set. */
+enum leave_reason jit_enter(struct jit *j, const struct code_unit *u);
+/* The interpreter executes the instruction at RIP because code left it to it. */
+void jit_step(struct jit *j);
+
+/* --- check.c --- */
+void check_run(struct vcpu *c);             /* jit_run with check=on */
+
+/* --- stats.c --- */
+void stats_reason(struct jit *j, const char *why);      /* an instruction was not translated */
+void stats_write(struct jit *j);                        /* the file of the option stats */
+
+#endif
