@@ -123,6 +123,7 @@ struct ir_unit {
     bool full;                  /* something did not fit: throw it away, make a smaller one */
     const struct insn *guest[IR_MAX_GUEST];
     s32 offset[IR_MAX_GUEST + 1];   /* of each guest instruction, and of the end of the last one */
+    struct insn decoded[IR_MAX_GUEST];  /* what translate.c lets guest[] point to */
     struct ir_ins ins[IR_MAX_INS];
 };
 
@@ -161,7 +162,12 @@ bool ir_check(const struct ir_unit *u, char *err, size_t errlen);
 
 /* --- ir_eval.c: executes a unit on the vCPU's state, slowly: the meaning of the IR, for tests of passes and backends. --- */
 struct vcpu;
-struct ir_left { u8 how; /* enum ir_op of the exit that was taken, IR_OP_step for FAULT */ u8 gi; u64 rip; };
+struct ir_left {
+    u8 how;             /* enum ir_op of the exit that was taken, IR_OP_step for FAULT; interp: something is to be looked at */
+    u8 gi;
+    u16 flags;          /* status flags that are the guest's; the others were not live and have been made wrong on purpose */
+    u64 rip;            /* also in the vCPU */
+};
 struct ir_left ir_eval(const struct ir_unit *u, struct vcpu *c);
 
 #endif

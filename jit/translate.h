@@ -64,10 +64,25 @@ ir_val tr_ptr(struct trans *t, unsigned seg, ir_val base, s32 disp, unsigned add
 /* Appends op d, a (memory, immediate in whichever of them); fdef from the row of the guest instruction (writes column). */
 struct ir_ins *tr_op(struct trans *t, enum ir_op op, unsigned size, struct tr_operand d, struct tr_operand a);
 static inline ir_val tr_g(unsigned gpr) { return (ir_val)(IR_G + gpr); }
+/* Operands that are none of the instruction's own: a register or temporary (IR_NONE: absent), memory at p. */
+static inline struct tr_operand tr_val(ir_val v) { return (struct tr_operand){ .v = v }; }
+static inline struct tr_operand tr_at(ir_val p) { return (struct tr_operand){ .v = IR_MEM, .p = p }; }
+static inline struct tr_operand tr_imm(s64 imm) { return (struct tr_operand){ .v = IR_IMM, .imm = imm }; }
+/* lea.size d = base + disp */
+struct ir_ins *tr_lea(struct trans *t, unsigned size, ir_val d, ir_val base, s32 disp);
+/* A new temporary = a (memory or register), `size` bytes, zero-extended to 8. */
+ir_val tr_load(struct trans *t, unsigned size, struct tr_operand a);
+
+/* --- leaving for a place in guest code: translate_flow.c --- */
+/* Ends the unit with a jump to an offset; by its RIP where a direct exit cannot be proven right (CS not flat). */
+void tr_goto(struct trans *t, s64 offset);
 
 /* --- the whole pipeline for one unit: compile.c --- */
 /* Makes u from the code at physical address pa (host: its bytes, readable to the end of the page) in the vCPU's present mode. False: its first
  * instruction is not for the translator (t->reason). Fills the ranges of memory that were looked at. */
+/* The mode word for c as it is now. */
+u32 translate_mode(const struct vcpu *c, const struct jit_options *opt);
+const struct jit_options *jit_options_of(const struct jit *j);      /* dispatch.c */
 struct translate_result { struct code_range range[CODE_RANGES]; unsigned ranges; const char *reason; };
 bool translate_unit(struct jit *j, struct vcpu *c, struct ir_unit *u, gpa pa, const u8 *host, struct translate_result *r);
 

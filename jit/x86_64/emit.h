@@ -35,6 +35,23 @@ static inline struct rm rm_code(u32 at)     /* cache offset */
     return (struct rm){ .mem = true, .base = NO_REG, .index = NO_REG, .disp = (s32)at };
 }
 
+/* Where the guest's status flags are, at the place that is being emitted. */
+enum flags_at { FLAGS_DEAD, FLAGS_HOST /* EFLAGS */, FLAGS_SAVED /* vcpu.jit.flags */, FLAGS_BOTH };
+
+/* Code that stands behind the unit: what is rarely executed. */
+enum tail_kind { TAIL_MISS, TAIL_NEED, TAIL_STEP, TAIL_LINK, TAIL_LANDING, TAIL_GO };
+struct tail {
+    u8 kind, flags;         /* enum flags_at there */
+    u8 reg, spare;          /* MISS: the pointer's register */
+    u32 from[2];            /* rel32 fields that lead here; 0: none */
+    u32 back;               /* where it goes on */
+    s32 offset;             /* guest offset of the instruction: MISS, NEED, STEP */
+    struct code_access access;
+    struct code_link *link;
+    u8 need;
+};
+enum { MAX_TAILS = IR_MAX_INS, MAX_LINKS = 2 * IR_MAX_GUEST + 8 };
+
 struct emit {
     struct jit *j;
     const struct ir_unit *u;
@@ -43,7 +60,49 @@ struct emit {
     u8 *rw;                         /* the cache, writable, from offset 0 */
     u32 at, end;                    /* cache offset of the next byte; of the first that is not ours */
     bool full;                      /* looked at once, when the unit is done */
+    /* emit.c */
+    u8 flags;                       /* enum flags_at */
+    u8 taken;                       /* scratch registers in use: bit per register of scratch_regs */
+    u8 temp_reg[IR_MAX_TEMPS];      /* host register of a temporary, NO_REG: not yet, no more */
+    u16 last_use[IR_MAX_TEMPS];     /* index of the last operation that names it */
+    u16 index;                      /* of ins */
+    u16 tails, links;
+    struct tail tail[MAX_TAILS];
 };
+static inline u16 emit_live_before(const struct emit *e)    /* flags live in front of e->ins */
+{
+    return e->index ? e->u->ins[e->index - 1].flive : e->u->flags_in;
+}
+/* Fixed code at the start of the cache: cache offsets, the same for every cache. entry.c */
+struct fixed_code {
+    u32 leave_link, leave_link_host, leave_landing, leave_lookup, leave_step, leave_step_host, lookup;
+    u32 miss[3];                    /* by scratch register */
+    u32 need[4];                    /* by enum ir_unit_kind */
+    u32 interp;
+};
+extern const struct fixed_code *fixed;
+u32 entry_init(struct jit *j, u8 *rw, u8 *rx, u32 room);
+enum leave_reason entry_enter(struct vcpu *c, const void *code);
+enum { SCRATCH_COUNT = 3 };
+extern const u8 scratch_regs[SCRATCH_COUNT];
+
+/* --- emit_flags.c --- */
+void flags_save(struct emit *e);        /* host -> memory */
+void flags_clobber(struct emit *e, u16 keep);   /* host flags are going to be lost; keep: those that are needed later */
+void flags_to_host(struct emit *e);     /* before something reads them or keeps some of them */
+void flags_emit_leave(struct emit *e, bool live);   /* they have to be in memory here if live */
+
+/* --- emit_mem.c, emit_exit.c, emit_alu.c: one function per operation --- */
+typedef void emit_fn(struct emit *e, const struct ir_ins *ins);
+extern emit_fn *const emit_ops[IR_OP_COUNT];
+emit_fn emit_ptr, emit_get, emit_put, emit_need, emit_interp, emit_guard, emit_jcc, emit_jz, emit_jnz, emit_jmp, emit_call, emit_ijmp,
+    emit_icall, emit_ret, emit_step, emit_count;
+struct tail *emit_tail(struct emit *e, enum tail_kind kind, u32 from);
+void emit_tails(struct emit *e);
+void emit_jump_to(struct emit *e, u32 to);              /* jmp to a cache offset */
+u32 emit_jump(struct emit *e);                          /* jmp rel32 to be filled; returns where the rel32 is */
+u32 emit_jump_if(struct emit *e, unsigned cc);
+void emit_fill(struct emit *e, u32 field, u32 to);      /* rel32 field leads to `to` */
 
 /* --- encode.c: bytes. All take care of REX and of displacement sizes. --- */
 void put8(struct emit *e, u8 v);
@@ -69,6 +128,11 @@ unsigned emit_use(struct emit *e, ir_val v, unsigned size);
 unsigned emit_def(struct emit *e, ir_val v);
 void emit_defined(struct emit *e, ir_val v, unsigned reg, unsigned size);
 unsigned emit_scratch(struct emit *e);              /* a free scratch register; never fails: the unit becomes `full` */
+void emit_mov_imm(struct emit *e, unsigned reg, u64 v);
+unsigned emit_copy(struct emit *e, ir_val v, unsigned size);    /* its value in a scratch register that may be changed */
+void emit_load(struct emit *e, unsigned reg, ir_val v, unsigned size);  /* into a given register */
+bool emit_unit(struct jit *j, u8 *rw, const struct ir_unit *u, struct code_unit *out, u32 at, u32 room);
+extern bool host_has_bmi2, host_has_avx;        /* entry.c */
 void emit_release(struct emit *e, unsigned reg);    /* gives back what emit_use or emit_scratch took; others are ignored */
 
 /* --- insn.c: IR_OP_insn, by the row's own encoding --- */

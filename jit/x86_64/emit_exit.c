@@ -1,0 +1,408 @@
+/* emit_exit.c - leaving a unit: to other units (links), by calls and returns, to the interpreter; and the tails, which are the
+ * rarely executed code behind the unit.
+ *
+ * A link on the same page is one jump, patched when the target exists. A link to another page proves first that this page
+ * is mapped where it was when the link was made:
+ *
+ *      pc + delta + genkey == key      then pc += delta, jump
+ *
+ * Calls are host calls: the unit that a guest RET comes back to is entered through the landing behind the call, which
+ * compares the return address that the guest popped (in R11) with its key in the same way. So the host predicts guest
+ * returns as it predicts its own, and a guest that returns elsewhere only pays for a look-up.
+ *
+ * Polls look at vcpu.jit.poll where a loop could otherwise run for ever: on jumps back, indirect jumps and returns.
+ */
+#include "jit/jit_private.h"
+#include "jit/x86_64/emit.h"
+
+static const struct enc W = { .w = true }, D = { 0 };
+
+/* --- jumps in host code --------------------------------------------------------------------------------------------- */
+
+u32 emit_jump(struct emit *e)
+{
+    put8(e, 0xe9);
+    put32(e, 0);
+    return e->at - 4;
+}
+
+u32 emit_jump_if(struct emit *e, unsigned cc)
+{
+    put8(e, 0x0f);
+    put8(e, (u8)(0x80 | cc));
+    put32(e, 0);
+    return e->at - 4;
+}
+
+void emit_fill(struct emit *e, u32 field, u32 to)
+{
+    u32 end = e->end, at = e->at;
+    if (e->full)
+        return;
+    e->at = field;
+    e->end = field + 4;
+    put32(e, to - (field + 4));
+    e->at = at;
+    e->end = end;
+}
+
+void emit_jump_to(struct emit *e, u32 to) { emit_fill(e, emit_jump(e), to); }
+
+static void call_to(struct emit *e, u32 to)
+{
+    put8(e, 0xe8);
+    put32(e, to - (e->at + 4));
+}
+
+struct tail *emit_tail(struct emit *e, enum tail_kind kind, u32 from)
+{
+    if (e->tails == MAX_TAILS) {
+        e->full = true;
+        e->tails--;
+    }
+    struct tail *t = &e->tail[e->tails++];
+    *t = (struct tail){ .kind = kind, .flags = e->flags, .from = { from }, .offset = e->u->offset[e->ins->gi] };
+    return t;
+}
+
+/* --- links ---------------------------------------------------------------------------------------------------------- */
+
+static struct code_link *new_link(struct emit *e, enum link_kind kind, s64 target, u16 flive)
+{
+    if (e->links == MAX_LINKS) {
+        e->full = true;
+        e->links--;
+    }
+    struct code_link *l = &e->out->links[e->links++];
+    *l = (struct code_link){ .from = e->out, .target = (s32)target, .kind = (u8)kind, .flive = flive };
+    return l;
+}
+
+static bool same_page(s64 target) { return target >= 0 && target < (s64)PAGE_SIZE; }
+static bool wide(struct emit *e) { return mode_code_size(e->u->mode) == 8; }
+
+/* proof + genkey equals the key, or the code goes to the tail; then pc = RCX. R10 is destroyed. */
+static void check_key(struct emit *e, struct code_link *l, struct tail *t, unsigned proof)
+{
+    enc(e, W, 0x8b, R10, rm_vcpu(VCPU_DISP(jit.genkey)));
+    enc(e, W, 0x03, R10, rm_reg(proof));
+    enc(e, W, 0x3b, R10, rm_code(0));
+    l->key = e->at - 4;     /* the place of the displacement, until the key has its own: emit_tails */
+    t->from[1] = emit_jump_if(e, 5);
+    enc(e, W, 0x89, RCX, rm_vcpu(VCPU_DISP(jit.pc)));
+}
+
+/* Goes on at the link's target. The flags are where e->flags says; live: somebody reads them. */
+static void go(struct emit *e, struct code_link *l, bool poll, bool live)
+{
+    bool far = !same_page(l->target);
+    if ((poll || far) && live && e->flags == FLAGS_HOST)
+        flags_save(e);
+    l->flags = !live ? LINK_FLAGS_DEAD : e->flags == FLAGS_HOST ? LINK_FLAGS_HOST : LINK_FLAGS_SAVED;
+    struct tail *t = emit_tail(e, TAIL_LINK, 0);
+    t->link = l;
+    t->flags = l->flags == LINK_FLAGS_HOST ? FLAGS_HOST : FLAGS_SAVED;
+    if (poll) {
+        enc(e, (struct enc){ .imm_bytes = 1 }, 0x83, 7, rm_vcpu(VCPU_DISP(jit.poll)));
+        put8(e, 0);
+        t->from[0] = emit_jump_if(e, 5);
+    }
+    if (far) {
+        enc(e, W, 0x8b, RCX, rm_vcpu(VCPU_DISP(jit.pc)));
+        enc(e, wide(e) ? W : D, 0x8d, RCX, rm_mem(RCX, (s32)(l->target & ~(s64)(PAGE_SIZE - 1))));
+        check_key(e, l, t, RCX);
+    }
+    l->at = emit_jump(e);
+}
+
+/* A conditional one: `field` is the condition's jump, taken to the link. */
+static void go_if(struct emit *e, u32 field, struct code_link *l, bool poll, bool live)
+{
+    if (!poll && same_page(l->target)) {
+        l->flags = !live ? LINK_FLAGS_DEAD : e->flags == FLAGS_HOST ? LINK_FLAGS_HOST : LINK_FLAGS_SAVED;
+        l->at = field;
+        struct tail *t = emit_tail(e, TAIL_LINK, 0);
+        t->link = l;
+        t->flags = l->flags == LINK_FLAGS_HOST ? FLAGS_HOST : FLAGS_SAVED;
+        return;
+    }
+    struct tail *t = emit_tail(e, TAIL_GO, field);
+    t->link = l;
+    t->need = (u8)(poll | live << 1);
+}
+
+void emit_jmp(struct emit *e, const struct ir_ins *ins)
+{
+    go(e, new_link(e, LINK_JUMP, ins->imm, ins->flive), ins->bits & IR_POLL, ins->flive);
+}
+
+/* A jump back is the usual case of a loop: its poll and jump stand in line, and falling through jumps over them. */
+static void side_exit(struct emit *e, const struct ir_ins *ins, unsigned cc)
+{
+    struct code_link *l = new_link(e, LINK_JUMP, ins->imm, ins->flive);
+    bool poll = ins->bits & IR_POLL, live = ins->flive;
+    if (!poll || !(same_page(ins->imm) || ins->bits & IR_LIKELY)) {
+        go_if(e, emit_jump_if(e, cc), l, poll, live);
+        return;
+    }
+    u32 over = emit_jump_if(e, cc ^ 1);
+    u8 flags = e->flags;
+    go(e, l, poll, live);
+    e->flags = flags;       /* on the other way nothing was saved */
+    emit_fill(e, over, e->at);
+}
+
+void emit_jcc(struct emit *e, const struct ir_ins *ins) { side_exit(e, ins, ins->cc); }
+
+/* A test for zero that leaves the flags alone if they are needed: JRCXZ reaches a jump over a jump. */
+static void zero_exit(struct emit *e, const struct ir_ins *ins, bool if_zero)
+{
+    u16 keep = ins->flive | emit_live_before(e);
+    if (!keep || e->flags != FLAGS_HOST) {
+        unsigned a = emit_use(e, ins->a, ins->size);
+        enc(e, (struct enc){ .prefix = ins->size == 2 ? 0x66 : 0, .w = ins->size == 8, .reg8 = ins->size == 1, .rm8 = ins->size == 1 },
+            ins->size == 1 ? 0x84 : 0x85, a, rm_reg(a));
+        emit_release(e, a);
+        side_exit(e, ins, if_zero ? 4 : 5);
+        return;
+    }
+    struct code_link *l = new_link(e, LINK_JUMP, ins->imm, ins->flive);
+    if (emit_home(e, ins->a) != RCX && e->taken & 4)
+        e->full = true;
+    if (emit_home(e, ins->a) != RCX || ins->size < 8) {
+        struct rm a = emit_rm(e, ins->a);
+        if (ins->size >= 4)
+            enc(e, ins->size == 8 ? W : D, 0x8b, RCX, a);
+        else
+            enc(e, (struct enc){ .rm8 = ins->size == 1 }, ins->size == 2 ? 0x0fb7 : 0x0fb6, RCX, a);
+    }
+    put8(e, 0xe3);                      /* jrcxz */
+    if (if_zero) {
+        put8(e, 2);
+        put8(e, 0xeb);                  /* jmp over the jump */
+        put8(e, 5);
+        go_if(e, emit_jump(e), l, ins->bits & IR_POLL, true);
+    } else {
+        put8(e, 5);
+        go_if(e, emit_jump(e), l, ins->bits & IR_POLL, true);
+    }
+}
+void emit_jz(struct emit *e, const struct ir_ins *ins) { zero_exit(e, ins, true); }
+void emit_jnz(struct emit *e, const struct ir_ins *ins) { zero_exit(e, ins, false); }
+
+/* --- calls and returns ---------------------------------------------------------------------------------------------- */
+
+/* Where the callee comes back to, with the popped address in R11 and the flags in memory. */
+static void landing(struct emit *e, s64 offset)
+{
+    struct code_link *l = new_link(e, LINK_RETURN, offset, IR_FLAGS);
+    l->flags = LINK_FLAGS_SAVED;
+    struct tail *t = emit_tail(e, TAIL_LANDING, 0);
+    t->link = l;
+    enc(e, wide(e) ? W : D, 0x8d, RCX, rm_mem(R11, -(s32)(offset & (PAGE_SIZE - 1))));
+    check_key(e, l, t, R11);
+    l->at = emit_jump(e);
+    struct tail *stub = emit_tail(e, TAIL_LINK, 0);
+    stub->link = l;
+    stub->flags = FLAGS_SAVED;
+}
+
+/* The way to the target is behind the unit if it takes more than a jump, so that the host's call is in line in any case. */
+void emit_call(struct emit *e, const struct ir_ins *ins)
+{
+    struct code_link *l = new_link(e, LINK_CALL, ins->imm, ins->flive);
+    bool poll = ins->imm <= e->u->offset[ins->gi];      /* forward only: no loop without a way back */
+    if (!e->j->opt.returns) {
+        l->kind = LINK_JUMP;
+        go(e, l, poll, ins->flive);
+        return;
+    }
+    put8(e, 0xe8);
+    put32(e, 0);
+    go_if(e, e->at - 4, l, poll, ins->flive);
+    landing(e, ins->disp);
+}
+
+static void to_r11(struct emit *e, const struct ir_ins *ins)
+{
+    unsigned home = emit_home(e, ins->a);
+    if (ins->size == 2)
+        enc(e, D, 0x0fb7, R11, emit_rm(e, ins->a));
+    else if (home != R11)
+        emit_load(e, R11, ins->a, ins->size);
+}
+
+static void poll_lookup(struct emit *e)
+{
+    enc(e, (struct enc){ .imm_bytes = 1 }, 0x83, 7, rm_vcpu(VCPU_DISP(jit.poll)));
+    put8(e, 0);
+    emit_fill(e, emit_jump_if(e, 5), fixed->leave_lookup);
+}
+
+static u32 lookup(struct emit *e) { return e->j->opt.indirect ? fixed->lookup : fixed->leave_lookup; }
+
+void emit_ijmp(struct emit *e, const struct ir_ins *ins)
+{
+    flags_emit_leave(e, ins->flive);
+    to_r11(e, ins);
+    poll_lookup(e);
+    emit_jump_to(e, lookup(e));
+}
+
+void emit_icall(struct emit *e, const struct ir_ins *ins)
+{
+    if (!e->j->opt.returns) {
+        emit_ijmp(e, ins);
+        return;
+    }
+    flags_emit_leave(e, ins->flive);
+    to_r11(e, ins);
+    call_to(e, lookup(e));
+    landing(e, ins->disp);
+}
+
+void emit_ret(struct emit *e, const struct ir_ins *ins)
+{
+    if (!e->j->opt.returns) {
+        emit_ijmp(e, ins);
+        return;
+    }
+    flags_emit_leave(e, ins->flive);
+    to_r11(e, ins);
+    poll_lookup(e);
+    put8(e, 0xc3);
+}
+
+/* --- the interpreter ------------------------------------------------------------------------------------------------ */
+
+void emit_step(struct emit *e, const struct ir_ins *ins)
+{
+    emit_mov_imm(e, RCX, (u32)e->u->offset[ins->gi]);
+    emit_jump_to(e, e->flags == FLAGS_HOST ? fixed->leave_step_host : fixed->leave_step);
+}
+
+/* A value that must be 0. */
+void emit_guard(struct emit *e, const struct ir_ins *ins)
+{
+    flags_clobber(e, emit_live_before(e));
+    unsigned a = emit_use(e, ins->a, ins->size);
+    enc(e, (struct enc){ .prefix = ins->size == 2 ? 0x66 : 0, .w = ins->size == 8, .reg8 = ins->size == 1, .rm8 = ins->size == 1 },
+        ins->size == 1 ? 0x84 : 0x85, a, rm_reg(a));
+    emit_release(e, a);
+    emit_tail(e, TAIL_STEP, emit_jump_if(e, 5));
+}
+
+void emit_need(struct emit *e, const struct ir_ins *ins)
+{
+    static const u8 bit[4] = { [IR_NEED_SSE] = 1, [IR_NEED_AVX] = 2, [IR_NEED_X87] = 1, [IR_NEED_MMX] = 2 };
+    bool vec = ins->imm == IR_NEED_SSE || ins->imm == IR_NEED_AVX;
+    flags_clobber(e, emit_live_before(e));
+    enc(e, (struct enc){ .imm_bytes = 1 }, 0xf6, 0, vec ? rm_vcpu(VCPU_DISP(jit.vec_state)) : rm_vcpu(VCPU_DISP(jit.x87_state)));
+    put8(e, bit[ins->imm]);
+    struct tail *t = emit_tail(e, TAIL_NEED, emit_jump_if(e, 4));
+    t->need = (u8)ins->imm;
+    t->back = e->at;
+}
+
+/* The function's flags come back in memory. */
+void emit_interp(struct emit *e, const struct ir_ins *ins)
+{
+    struct code_call *call = code_alloc(e->j, sizeof *call);
+    if (!call) {
+        e->full = true;
+        return;
+    }
+    *call = (struct code_call){ .in = *e->u->guest[ins->gi], .offset = e->u->offset[ins->gi], .unit = e->out };
+    if (e->flags == FLAGS_HOST)
+        flags_save(e);
+    emit_mov_imm(e, RCX, (u64)(uintptr_t)call);
+    call_to(e, fixed->interp);
+    e->flags = ins->flive ? FLAGS_SAVED : FLAGS_DEAD;
+}
+
+void emit_count(struct emit *e, const struct ir_ins *ins)
+{
+    unsigned s = emit_scratch(e);
+    enc(e, W, 0x8b, s, rm_vcpu(VCPU_DISP(icount)));
+    enc(e, W, 0x8d, s, rm_mem(s, (s32)ins->imm));
+    enc(e, W, 0x89, s, rm_vcpu(VCPU_DISP(icount)));
+    emit_release(e, s);
+}
+
+/* --- tails ---------------------------------------------------------------------------------------------------------- */
+
+static void tail_miss(struct emit *e, struct tail *t)
+{
+    unsigned n = 0;
+    while (scratch_regs[n] != t->reg)
+        n++;
+    call_to(e, fixed->miss[n]);
+    static_assert(sizeof(struct code_access) == 12, "entry.c reads it");
+    const u32 *w = (const u32 *)&t->access;
+    for (unsigned i = 0; i < 3; i++)
+        put32(e, w[i]);
+    put32(e, t->back - (e->at + 4));    /* from behind this word on */
+}
+
+static void tail_need(struct emit *e, struct tail *t)
+{
+    call_to(e, fixed->need[t->need]);
+    put32(e, (u32)t->offset);
+    put32(e, t->back - (e->at + 4));
+}
+
+static void tail_link(struct emit *e, struct tail *t, u32 to)
+{
+    t->link->stub = e->at;
+    emit_mov_imm(e, RCX, (u64)(uintptr_t)t->link);
+    emit_jump_to(e, to);
+}
+
+static void one_tail(struct emit *e, struct tail *t)
+{
+    u32 at = e->at;
+    e->flags = t->flags;
+    switch (t->kind) {
+    case TAIL_MISS: tail_miss(e, t); break;
+    case TAIL_NEED: tail_need(e, t); break;
+    case TAIL_STEP:
+        emit_mov_imm(e, RCX, (u32)t->offset);
+        emit_jump_to(e, t->flags == FLAGS_HOST ? fixed->leave_step_host : fixed->leave_step);
+        break;
+    case TAIL_LINK:
+        tail_link(e, t, t->flags == FLAGS_HOST ? fixed->leave_link_host : fixed->leave_link);
+        if (t->link->at)
+            emit_fill(e, t->link->at, at);
+        break;
+    case TAIL_LANDING:
+        emit_mov_imm(e, RCX, (u64)(uintptr_t)t->link);
+        emit_jump_to(e, fixed->leave_landing);
+        break;
+    case TAIL_GO: go(e, t->link, t->need & 1, t->need & 2); break;
+    }
+    for (unsigned i = 0; i < 2; i++)
+        if (t->from[i])
+            emit_fill(e, t->from[i], at);
+}
+
+/* 8 bytes per key, 0 matches nothing. The code's reference is in link->key: replaced by the key's own place. */
+static void keys(struct emit *e)
+{
+    while (e->at & 7 && !e->full)
+        put8(e, 0xcc);
+    for (unsigned i = 0; i < e->links; i++) {
+        struct code_link *l = &e->out->links[i];
+        if (!l->key)
+            continue;
+        emit_fill(e, l->key, e->at);
+        l->key = e->at;
+        put64(e, 0);
+    }
+}
+
+void emit_tails(struct emit *e)
+{
+    for (unsigned i = 0; i < e->tails && !e->full; i++)     /* TAIL_GO adds some */
+        one_tail(e, &e->tail[i]);
+    keys(e);
+}

@@ -1,0 +1,157 @@
+/* emit_mem.c - addresses: from a guest address to a host pointer, with all checks.
+ *
+ * Site form, the usual one. Each place remembers the page that it accessed last (struct mmu_site):
+ *
+ *      lea   p, [guest address]
+ *      sub   p, [site.page]            now the offset in that page
+ *      cmp   p, 4096 - bytes           above: another page, or across its end
+ *      ja    miss
+ *      add   p, [site.base]            host address
+ *
+ * The site's words do not depend on the address, so the check is off the critical path: it costs two cycles of latency
+ * where a look-up in the TLB costs six or more. TLB form, where addresses vary from one access to the next (IR_TLB).
+ * Misses go to fixed code (entry.c) with what it must know behind the call: struct code_access and the way back.
+ */
+#include "jit/x86_64/emit.h"
+
+static const struct enc W = { .w = true }, D = { 0 };
+
+/* --- segments ------------------------------------------------------------------------------------------------------- */
+
+/* [address] at its width, without the segment. */
+static void effective(struct emit *e, const struct ir_ins *ins, unsigned p)
+{
+    unsigned base = NO_REG, index = NO_REG;
+    s32 disp = ins->disp;
+    if (ins->a == IR_PC) {
+        enc(e, W, 0x8b, p, rm_vcpu(VCPU_DISP(jit.pc)));
+        base = p;
+    } else if (ins->a != IR_NONE) {
+        base = emit_home(e, ins->a);
+        if (base == NO_REG) {
+            enc(e, W, 0x8b, p, emit_rm(e, ins->a));
+            base = p;
+        }
+    }
+    if (ins->b != IR_NONE) {
+        index = emit_home(e, ins->b);
+        if (index == NO_REG)
+            index = emit_use(e, ins->b, 8);
+    }
+    if (base == NO_REG && index == NO_REG)
+        emit_mov_imm(e, p, ins->addrsize == 8 ? (u64)(s64)disp : (u32)disp);
+    else if (index == NO_REG && !disp && ins->addrsize != 2) {
+        if (base != p || ins->addrsize == 4)
+            enc(e, ins->addrsize == 8 ? W : D, 0x8b, p, rm_reg(base));
+    } else
+        enc(e, ins->addrsize == 8 ? W : D, 0x8d, p, rm_index(base, index, ins->scale, disp));
+    if (ins->addrsize == 2)
+        enc(e, D, 0x0fb7, p, rm_reg(p));
+    emit_release(e, index);
+}
+
+/* Outside 64-bit mode, not flat: [p, p + size) inside the limit, then the base. */
+static void limit_and_base(struct emit *e, const struct ir_ins *ins, unsigned p, struct tail *t)
+{
+    s32 room = VCPU_DISP(jit_room[0][0]) + (s32)((ins->cc != IR_READ) * SEG_COUNT + ins->size2) * 8;
+    unsigned s = emit_scratch(e);
+    enc(e, W, 0x8b, s, rm_vcpu(room));
+    enc(e, (struct enc){ .w = true, .imm_bytes = 4 }, 0x81, 5, rm_reg(s));      /* sub */
+    put32(e, ins->size);
+    t->from[0] = emit_jump_if(e, 2);                                            /* jb */
+    enc(e, W, 0x3b, p, rm_reg(s));
+    t->from[1] = emit_jump_if(e, 7);                                            /* ja */
+    enc(e, D, 0x03, p, rm_vcpu(VCPU_DISP(seg[0].base) + ins->size2 * (s32)sizeof(struct segment)));
+    emit_release(e, s);
+}
+
+static void segment(struct emit *e, const struct ir_ins *ins, unsigned p)
+{
+    u32 mode = e->u->mode;
+    if (mode_code_size(mode) == 8) {
+        if (ins->size2 >= SEG_FS)
+            enc(e, W, 0x03, p, rm_vcpu(VCPU_DISP(seg[0].base) + ins->size2 * (s32)sizeof(struct segment)));
+    } else if (!mode_flat(mode, ins->size2)) {
+        struct tail *t = emit_tail(e, TAIL_STEP, 0);
+        limit_and_base(e, ins, p, t);
+    }
+}
+
+/* --- the check ------------------------------------------------------------------------------------------------------ */
+
+/* Sites are given out by where the code stands, so that neighbours do not share one. */
+static u32 site_disp(struct emit *e, const struct ir_ins *ins)
+{
+    u32 n = (e->at >> 4) % MMU_WRITE_SITES + (ins->cc == IR_READ ? 0 : MMU_WRITE_SITES);
+    return (u32)VCPU_DISP(mmu.site[0][0]) + (mode_view(e->u->mode) * MMU_SITES + n) * (u32)sizeof(struct mmu_site);
+}
+
+static struct tail *miss(struct emit *e, const struct ir_ins *ins, unsigned p, u32 site)
+{
+    struct tail *t = emit_tail(e, TAIL_MISS, emit_jump_if(e, ins->bits & IR_ALIGN ? 5 : 7));
+    t->reg = (u8)p;
+    t->access = (struct code_access){ .bytes = ins->size, .access = ins->cc, .view = (u8)mode_view(e->u->mode),
+        .align = ins->bits & IR_ALIGN ? (u8)(ins->size - 1) : 0, .offset = e->u->offset[ins->gi], .site = site };
+    return t;
+}
+
+static void check_site(struct emit *e, const struct ir_ins *ins, unsigned p)
+{
+    u32 site = site_disp(e, ins);
+    enc(e, W, 0x2b, p, rm_vcpu((s32)site));
+    if (ins->bits & IR_ALIGN) {     /* offset in the page and alignment at once */
+        enc(e, (struct enc){ .w = true, .imm_bytes = 4 }, 0xf7, 0, rm_reg(p));
+        put32(e, ~(u32)(PAGE_SIZE - 1) | (ins->size - 1u));
+    } else {
+        enc(e, (struct enc){ .w = true, .imm_bytes = 4 }, 0x81, 7, rm_reg(p));
+        put32(e, PAGE_SIZE - ins->size);
+    }
+    struct tail *t = miss(e, ins, p, site);
+    enc(e, W, 0x03, p, rm_vcpu((s32)site + 8));
+    t->back = e->at;
+}
+
+void emit_ptr(struct emit *e, const struct ir_ins *ins)
+{
+    /* the address may need a flag-free start: LEA and MOV only, then everything is clobbered */
+    flags_clobber(e, emit_live_before(e));
+    unsigned p = emit_def(e, ins->d);
+    effective(e, ins, p);
+    segment(e, ins, p);
+    check_site(e, ins, p);
+}
+
+/* --- fields of the vCPU -------------------------------------------------------------------------------------------- */
+
+static const s32 field_disp[IR_FIELD_COUNT] = {
+#define X(name, where) [IR_FIELD_##name] = VCPU_DISP(where),
+    IR_FIELDS(X)
+#undef X
+};
+
+void emit_get(struct emit *e, const struct ir_ins *ins)
+{
+    unsigned d = emit_def(e, ins->d);
+    struct rm from = rm_vcpu(field_disp[ins->row]);
+    if (ins->size >= 4)
+        enc(e, (struct enc){ .w = ins->size == 8 }, 0x8b, d, from);
+    else if (ir_is_temp(ins->d) || emit_home(e, ins->d) != d)
+        enc(e, D, ins->size == 2 ? 0x0fb7 : 0x0fb6, d, from);
+    else    /* into the low part of a guest register */
+        enc(e, (struct enc){ .prefix = ins->size == 2 ? 0x66 : 0, .reg8 = ins->size == 1 }, ins->size == 2 ? 0x8b : 0x8a, d, from);
+    emit_defined(e, ins->d, d, ins->size);
+}
+
+void emit_put(struct emit *e, const struct ir_ins *ins)
+{
+    struct rm to = rm_vcpu(field_disp[ins->row]);
+    if (ins->a == IR_IMM && ins->size >= 4) {
+        enc(e, (struct enc){ .w = ins->size == 8, .imm_bytes = 4 }, 0xc7, 0, to);
+        put32(e, (u32)ins->imm);
+        return;
+    }
+    unsigned a = emit_use(e, ins->a, ins->size);
+    enc(e, (struct enc){ .prefix = ins->size == 2 ? 0x66 : 0, .w = ins->size == 8, .reg8 = ins->size == 1 },
+        ins->size == 1 ? 0x88 : 0x89, a, to);
+    emit_release(e, a);
+}

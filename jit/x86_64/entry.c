@@ -1,0 +1,532 @@
+/* entry.c - the fixed code at the start of the cache: the way in, the ways out, and what units call when the fast path does
+ * not do.
+ *
+ * It is written by the encoder like everything else, since it names fields of struct vcpu. Between units all guest state is
+ * in host registers; here it is stored to and loaded from struct vcpu:
+ *
+ *   general registers   always
+ *   flags               units have put them into vcpu.jit.flags (leave_*_host: still in EFLAGS)
+ *   vectors, MXCSR      only if jit.vec_state says that they are loaded (need); on a miss they are kept
+ *   x87                 only if jit.x87_state says so; C code does not use the x87, so a miss leaves them alone
+ *
+ * Stacks. RSP of translated code is its return-address stack (return_stack below): a call pushes its landing there, and
+ * leaving keeps it. At its bottom stands the address of `underflow`, which looks the popped address up. Both ends lie in
+ * front of pages without access; a call that runs into the lower one is repaired by the signal handler, which
+ * starts the stack anew. C runs on its own stack.
+ */
+#include "jit/x86_64/emit.h"
+
+#include <cpuid.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+
+bool host_has_bmi2, host_has_avx;
+
+static struct fixed_code fixed_places;
+const struct fixed_code *fixed = &fixed_places;
+static u32 place_enter, place_underflow;
+static enum leave_reason (*enter_code)(struct vcpu *c, const void *code);
+static const void *underflow_code;
+
+/* --- the return-address stack ------------------------------------------------------------------------------------- */
+
+enum { STACK_BYTES = 1 << 20, GUARD_BYTES = 1 << 16 };
+static _Thread_local u8 *return_stack;     /* lowest usable byte */
+
+static void stack_reset(u8 *low, u64 *sp)
+{
+    u64 *top = (u64 *)(low + STACK_BYTES - 4096);
+    for (unsigned i = 0; i < 4; i++)
+        top[i] = (uintptr_t)underflow_code;
+    *sp = (uintptr_t)top;
+}
+
+void jit_reset_returns(struct vcpu *c)
+{
+    if (c->jit.code_sp)
+        stack_reset((u8 *)c->jit.stack, &c->jit.code_sp);
+}
+
+static u8 *stack_new(void)
+{
+    u8 *m = mmap(NULL, STACK_BYTES + 2 * GUARD_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (m == MAP_FAILED || mprotect(m + GUARD_BYTES, STACK_BYTES, PROT_READ | PROT_WRITE))
+        return NULL;
+    return m + GUARD_BYTES;
+}
+
+/* A call of translated code ran off the end of its stack: it is executed again on an empty one. Everything else is a real
+ * crash: the default action. */
+static void on_segv(int sig, siginfo_t *info, void *context)
+{
+    ucontext_t *u = context;
+    u8 *at = info->si_addr, *low = return_stack;
+    if (low && at < low && at >= low - GUARD_BYTES) {
+        u64 sp;
+        stack_reset(low, &sp);
+        u->uc_mcontext.gregs[REG_RSP] = (greg_t)sp;
+        return;
+    }
+    signal(sig, SIG_DFL);
+}
+
+static bool install_handler(void)
+{
+    static _Thread_local u8 alternate[1 << 16];
+    stack_t st = { .ss_sp = alternate, .ss_size = sizeof alternate };
+    struct sigaction old, sa = { .sa_sigaction = on_segv, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
+    if (sigaction(SIGSEGV, NULL, &old))
+        return false;
+    return !sigaltstack(&st, NULL) && !sigaction(SIGSEGV, &sa, NULL);
+}
+
+/* --- pieces --------------------------------------------------------------------------------------------------------- */
+
+static const struct enc W = { .w = true }, D = { 0 };
+
+static void load(struct emit *e, unsigned reg, s32 disp) { enc(e, W, 0x8b, reg, rm_vcpu(disp)); }
+static void store(struct emit *e, unsigned reg, s32 disp) { enc(e, W, 0x89, reg, rm_vcpu(disp)); }
+static void move(struct emit *e, unsigned to, unsigned from) { enc(e, W, 0x8b, to, rm_reg(from)); }
+static void push(struct emit *e, unsigned reg)
+{
+    if (reg & 8)
+        put8(e, 0x41);
+    put8(e, (u8)(0x50 | (reg & 7)));
+}
+static void pop(struct emit *e, unsigned reg)
+{
+    if (reg & 8)
+        put8(e, 0x41);
+    put8(e, (u8)(0x58 | (reg & 7)));
+}
+static void call_c(struct emit *e, const void *function)
+{
+    emit_mov_imm(e, RAX, (u64)(uintptr_t)function);
+    enc(e, D, 0xff, 2, rm_reg(RAX));
+}
+static void test_byte(struct emit *e, s32 disp)
+{
+    enc(e, (struct enc){ .imm_bytes = 1 }, 0x80, 7, rm_vcpu(disp));
+    put8(e, 0);
+}
+
+static void guest_registers(struct emit *e, bool out)
+{
+    for (unsigned g = 0; g < 16; g++)
+        if (host_of_gpr[g] != NO_REG)
+            (out ? store : load)(e, host_of_gpr[g], VCPU_DISP(gpr[0]) + (s32)g * 8);
+}
+
+static const u8 caller_saved[] = { GPR_RAX, GPR_RDX, GPR_RSI, GPR_RDI, GPR_R8, GPR_R9 };
+static void reload_caller_saved(struct emit *e)
+{
+    for (unsigned i = 0; i < sizeof caller_saved; i++)
+        load(e, host_of_gpr[caller_saved[i]], VCPU_DISP(gpr[0]) + caller_saved[i] * 8);
+}
+
+static void vectors(struct emit *e, bool out)
+{
+    for (unsigned i = 0; i < 16; i++) {
+        struct rm at = rm_vcpu(VCPU_DISP(vec[0]) + (s32)i * 32);
+        if (host_has_avx)
+            enc_vex(e, 2, 1, false, true, out ? 0x7f : 0x6f, i, 0, at, 0);      /* vmovdqu ymm */
+        else
+            enc(e, (struct enc){ .prefix = 0xf3 }, out ? 0x0f7f : 0x0f6f, i, at);
+    }
+    if (out) {
+        enc(e, D, 0x0fae, 3, rm_vcpu(VCPU_DISP(mxcsr)));            /* stmxcsr: sticky flags */
+        enc(e, D, 0x0fae, 2, rm_vcpu(VCPU_DISP(jit.host_mxcsr)));   /* ldmxcsr */
+    } else {
+        enc(e, D, 0x0fae, 2, rm_vcpu(VCPU_DISP(mxcsr)));
+    }
+}
+
+/* Does `what` only if the state byte at disp is not 0. */
+static void if_loaded(struct emit *e, s32 disp, void (*what)(struct emit *e, bool out), bool out)
+{
+    test_byte(e, disp);
+    u32 skip = emit_jump_if(e, 4);
+    what(e, out);
+    emit_fill(e, skip, e->at);
+}
+
+static void x87_out(struct emit *e, bool out) { enc(e, D, 0xdd, 6, rm_vcpu(VCPU_DISP(jit.x87_image))); }    /* fnsave */
+
+static void clear_byte(struct emit *e, s32 disp)
+{
+    enc(e, (struct enc){ .imm_bytes = 1 }, 0xc6, 0, rm_vcpu(disp));
+    put8(e, 0);
+}
+
+/* Everything but the general registers, to memory, for good. On C's stack already. Destroys what C may destroy. */
+static void unload_units(struct emit *e)
+{
+    if_loaded(e, VCPU_DISP(jit.vec_state), vectors, true);
+    clear_byte(e, VCPU_DISP(jit.vec_state));
+    test_byte(e, VCPU_DISP(jit.x87_state));
+    u32 skip = emit_jump_if(e, 4);
+    x87_out(e, true);
+    enc(e, W, 0x8d, RDI, rm_mem(RBP, -VCPU_BIAS));
+    call_c(e, (const void *)jit_x87_saved);
+    clear_byte(e, VCPU_DISP(jit.x87_state));
+    emit_fill(e, skip, e->at);
+}
+
+static void to_c_stack(struct emit *e)
+{
+    store(e, RSP, VCPU_DISP(jit.code_sp));
+    load(e, RSP, VCPU_DISP(jit.host_sp));
+}
+static void to_code_stack(struct emit *e) { load(e, RSP, VCPU_DISP(jit.code_sp)); }
+
+/* --- in and out ----------------------------------------------------------------------------------------------------- */
+
+static const u8 callee_saved[] = { RBX, RBP, R12, R13, R14, R15 };
+
+static void write_enter(struct emit *e)     /* (rdi vcpu, rsi code) */
+{
+    place_enter = e->at;
+    for (unsigned i = 0; i < sizeof callee_saved; i++)
+        push(e, callee_saved[i]);
+    enc(e, W, 0x8d, RSP, rm_mem(RSP, -8));      /* calls of C find it aligned */
+    enc(e, W, 0x8d, RBP, rm_mem(RDI, VCPU_BIAS));
+    store(e, RSP, VCPU_DISP(jit.host_sp));
+    enc(e, D, 0x0fae, 3, rm_vcpu(VCPU_DISP(jit.host_mxcsr)));
+    to_code_stack(e);
+    move(e, RCX, RSI);
+    guest_registers(e, false);
+    enc(e, D, 0xff, 4, rm_reg(RCX));            /* jmp rcx */
+}
+
+/* eax = reason is in jit.temp[3] */
+static u32 write_leave(struct emit *e)
+{
+    u32 at = e->at;
+    guest_registers(e, true);
+    to_c_stack(e);
+    unload_units(e);
+    load(e, RAX, VCPU_DISP(jit.temp[3]));
+    enc(e, W, 0x8d, RSP, rm_mem(RSP, 8));
+    for (unsigned i = sizeof callee_saved; i-- > 0;)
+        pop(e, callee_saved[i]);
+    put8(e, 0xc3);
+    return at;
+}
+
+static void reason(struct emit *e, enum leave_reason r, u32 leave)
+{
+    enc(e, (struct enc){ .w = true, .imm_bytes = 4 }, 0xc7, 0, rm_vcpu(VCPU_DISP(jit.temp[3])));
+    put32(e, r);
+    emit_jump_to(e, leave);
+}
+
+static void write_exits(struct emit *e, u32 leave)
+{
+    struct fixed_code *f = &fixed_places;
+    f->leave_link_host = e->at;
+    e->taken = 7;                               /* RCX is in use: RAX goes to memory meanwhile */
+    flags_save(e);
+    f->leave_link = e->at;
+    store(e, RCX, VCPU_DISP(jit.left));
+    reason(e, LEAVE_LINK, leave);
+
+    f->leave_landing = e->at;
+    store(e, RCX, VCPU_DISP(jit.left));
+    store(e, R11, VCPU_DISP(rip));
+    reason(e, LEAVE_LANDING, leave);
+
+    f->leave_lookup = e->at;
+    store(e, R11, VCPU_DISP(rip));
+    reason(e, LEAVE_LOOKUP, leave);
+
+    f->leave_step_host = e->at;
+    flags_save(e);
+    f->leave_step = e->at;
+    enc(e, W, 0x63, RCX, rm_reg(RCX));          /* movsxd */
+    enc(e, W, 0x03, RCX, rm_vcpu(VCPU_DISP(jit.pc)));
+    store(e, RCX, VCPU_DISP(rip));
+    reason(e, LEAVE_STEP, leave);
+}
+
+/* R11 = RIP, flags in memory: its code, by the table that dispatch.c fills. pc is set to the page. */
+static void write_lookup(struct emit *e)
+{
+    place_underflow = e->at;
+    enc(e, W, 0x8d, RSP, rm_mem(RSP, -8));      /* the bottom stays where it is */
+    fixed_places.lookup = e->at;
+    move(e, RCX, R11);
+    enc(e, W, 0xc1, 5, rm_reg(RCX));            /* shr rcx, 10 */
+    put8(e, 10);
+    enc(e, W, 0x33, RCX, rm_reg(R11));
+    enc(e, (struct enc){ .imm_bytes = 4 }, 0x81, 4, rm_reg(RCX));
+    put32(e, JIT_JUMPS - 1);
+    enc(e, W, 0xc1, 4, rm_reg(RCX));            /* shl rcx, 4 */
+    put8(e, 4);
+    load(e, R10, VCPU_DISP(jit.genkey));
+    enc(e, W, 0x03, R10, rm_reg(R11));
+    enc(e, W, 0x3b, R10, rm_index(RBP, RCX, 0, VCPU_DISP(jit_jump[0].key)));
+    emit_fill(e, emit_jump_if(e, 5), fixed_places.leave_lookup);
+    move(e, R10, R11);
+    enc(e, (struct enc){ .w = true, .imm_bytes = 4 }, 0x81, 4, rm_reg(R10));
+    put32(e, (u32)PAGE_MASK);
+    store(e, R10, VCPU_DISP(jit.pc));
+    enc(e, D, 0xff, 4, rm_index(RBP, RCX, 0, VCPU_DISP(jit_jump[0].host)));
+}
+
+/* --- a site missed --------------------------------------------------------------------------------------------------- */
+
+/* What stands behind the call: struct code_access, then how far it is from behind that to where the unit goes on. */
+enum { AT_BYTES = offsetof(struct code_access, bytes), AT_VIEW = offsetof(struct code_access, view),
+       AT_ALIGN = offsetof(struct code_access, align), AT_OFFSET = offsetof(struct code_access, offset),
+       AT_SITE = offsetof(struct code_access, site), AT_BACK = sizeof(struct code_access), AT_END = AT_BACK + 4 };
+
+/* The C path. p: address; RSI: the data. All guest registers are in their places, RAX RDX RSI excepted, which are in
+ * jit.temp[0..2]. */
+static void write_miss_c(struct emit *e, unsigned p)
+{
+    store(e, RSI, VCPU_DISP(jit.reload));
+    store(e, p, VCPU_DISP(jit.left));
+    load(e, RAX, VCPU_DISP(jit.temp[0]));
+    load(e, RDX, VCPU_DISP(jit.temp[1]));
+    load(e, RSI, VCPU_DISP(jit.temp[2]));
+    guest_registers(e, true);
+    for (unsigned i = 0; i < SCRATCH_COUNT; i++)
+        store(e, scratch_regs[i], VCPU_DISP(jit.temp[0]) + (s32)i * 8);
+    to_c_stack(e);
+    test_byte(e, VCPU_DISP(jit.vec_state));
+    u32 none = emit_jump_if(e, 4);
+    vectors(e, true);
+    emit_fill(e, none, e->at);
+    enc(e, W, 0x8d, RDI, rm_mem(RBP, -VCPU_BIAS));
+    load(e, RSI, VCPU_DISP(jit.left));
+    load(e, RDX, VCPU_DISP(jit.reload));
+    call_c(e, (const void *)jit_miss);
+    if_loaded(e, VCPU_DISP(jit.vec_state), vectors, false);
+    to_code_stack(e);
+    for (unsigned i = 0; i < SCRATCH_COUNT; i++)
+        load(e, scratch_regs[i], VCPU_DISP(jit.temp[0]) + (s32)i * 8);
+    enc(e, W, 0x85, RAX, rm_reg(RAX));
+    u32 fault = emit_jump_if(e, 4);
+    move(e, p, RAX);
+    load(e, RSI, VCPU_DISP(jit.reload));
+    enc(e, W, 0x63, RAX, rm_mem(RSI, AT_BACK));
+    enc(e, W, 0x8d, RSI, rm_index(RSI, RAX, 0, AT_END));
+    store(e, RSI, VCPU_DISP(jit.reload));
+    reload_caller_saved(e);
+    enc(e, D, 0xff, 4, rm_vcpu(VCPU_DISP(jit.reload)));
+    emit_fill(e, fault, e->at);
+    load(e, RCX, VCPU_DISP(jit.reload));
+    enc(e, D, 0x8b, RCX, rm_mem(RCX, AT_OFFSET));
+    reload_caller_saved(e);
+    emit_jump_to(e, fixed_places.leave_step);
+}
+
+/* RDX = page number * 16: the entry's place in the table */
+static void write_tlb_mask(struct emit *e, bool write)
+{
+    enc(e, (struct enc){ .imm_bytes = 4 }, 0x81, 4, rm_reg(RDX));
+    put32(e, (TLB_SIZE - 1) * (u32)sizeof(struct tlb_entry));
+}
+
+/* write: which of the TLB's tables */
+static void write_tlb_lookup(struct emit *e, unsigned p, bool write, u32 slow)
+{
+    s32 base = write ? VCPU_DISP(mmu.wr) : VCPU_DISP(mmu.rd);
+    move(e, RDX, p);
+    enc(e, W, 0xc1, 5, rm_reg(RDX));                            /* shr rdx, 8: page number * 16 */
+    put8(e, PAGE_SHIFT - 4);
+    write_tlb_mask(e, write);
+    enc(e, W, 0x03, RDX, rm_vcpu(base));
+    enc(e, D, 0x0fb6, RAX, rm_mem(RSI, AT_BYTES));
+    enc(e, W, 0x8d, RAX, rm_index(p, RAX, 0, -1));
+    enc(e, (struct enc){ .w = true, .imm_bytes = 4 }, 0x81, 4, rm_reg(RAX));
+    put32(e, (u32)PAGE_MASK);
+    enc(e, W, 0x3b, RAX, rm_mem(RDX, offsetof(struct tlb_entry, tag)));
+    emit_fill(e, emit_jump_if(e, 5), slow);
+}
+
+static void write_miss(struct emit *e, unsigned n)
+{
+    unsigned p = scratch_regs[n];
+    u32 slow = e->at;
+    write_miss_c(e, p);
+
+    fixed_places.miss[n] = e->at;
+    store(e, RAX, VCPU_DISP(jit.temp[0]));
+    store(e, RDX, VCPU_DISP(jit.temp[1]));
+    store(e, RSI, VCPU_DISP(jit.temp[2]));
+    pop(e, RSI);
+    enc(e, W, 0x63, RDX, rm_mem(RSI, AT_SITE));
+    enc(e, W, 0x03, p, rm_index(RBP, RDX, 0, 0));               /* offset in the page -> address */
+    enc(e, D, 0x0fb6, RAX, rm_mem(RSI, AT_ALIGN));
+    enc(e, W, 0x85, RAX, rm_reg(p));
+    emit_fill(e, emit_jump_if(e, 5), slow);
+    enc(e, (struct enc){ .imm_bytes = 1 }, 0x80, 7, rm_mem(RSI, offsetof(struct code_access, access)));
+    put8(e, IR_READ);
+    u32 writes = emit_jump_if(e, 5);
+    write_tlb_lookup(e, p, false, slow);
+    u32 found = emit_jump(e);
+    emit_fill(e, writes, e->at);
+    write_tlb_lookup(e, p, true, slow);
+    emit_fill(e, found, e->at);
+    /* RAX = page, [RDX] = entry. Memory of the host's own: not read before it is known to be the right one. */
+    enc(e, W, 0x8b, RDX, rm_mem(RDX, offsetof(struct tlb_entry, addend)));
+    enc(e, W, 0x03, p, rm_reg(RDX));                            /* host address of the access */
+    enc(e, W, 0x03, RDX, rm_reg(RAX));                          /* of its page */
+    push(e, RCX);                                               /* may be p: not changed from here on */
+    enc(e, W, 0x63, RCX, rm_mem(RSI, AT_SITE));
+    enc(e, W, 0x89, RAX, rm_index(RBP, RCX, 0, offsetof(struct mmu_site, page)));
+    enc(e, W, 0x89, RDX, rm_index(RBP, RCX, 0, offsetof(struct mmu_site, base)));
+    enc(e, D, 0x0fb6, RCX, rm_mem(RSI, AT_VIEW));
+    enc(e, (struct enc){ .imm_bytes = 1 }, 0xc6, 0, rm_index(RBP, RCX, 0, VCPU_DISP(mmu.site_used[0])));
+    put8(e, 1);
+    pop(e, RCX);
+    enc(e, W, 0x63, RAX, rm_mem(RSI, AT_BACK));
+    enc(e, W, 0x8d, RSI, rm_index(RSI, RAX, 0, AT_END));
+    store(e, RSI, VCPU_DISP(jit.reload));
+    load(e, RAX, VCPU_DISP(jit.temp[0]));
+    load(e, RDX, VCPU_DISP(jit.temp[1]));
+    load(e, RSI, VCPU_DISP(jit.temp[2]));
+    enc(e, D, 0xff, 4, rm_vcpu(VCPU_DISP(jit.reload)));
+}
+
+/* --- need, interp ---------------------------------------------------------------------------------------------------- */
+
+/* Behind the call: offset of the guest instruction, way back. No temporaries are alive. */
+static void write_need(struct emit *e, unsigned kind)
+{
+    bool vec = kind == IR_NEED_SSE || kind == IR_NEED_AVX;
+    u8 bit = kind == IR_NEED_SSE || kind == IR_NEED_X87 ? 1 : 2;
+    s32 state = vec ? VCPU_DISP(jit.vec_state) : VCPU_DISP(jit.x87_state);
+    fixed_places.need[kind] = e->at;
+    pop(e, RCX);
+    store(e, RCX, VCPU_DISP(jit.reload));
+    for (unsigned i = 0; i < SCRATCH_COUNT; i++)
+        store(e, scratch_regs[i], VCPU_DISP(jit.temp[0]) + (s32)i * 8);
+    guest_registers(e, true);
+    to_c_stack(e);
+    unload_units(e);        /* so that C sees and may change everything */
+    enc(e, W, 0x8d, RDI, rm_mem(RBP, -VCPU_BIAS));
+    emit_mov_imm(e, RSI, kind);
+    call_c(e, (const void *)jit_need);
+    to_code_stack(e);
+    enc(e, D, 0x0fb6, RAX, rm_reg(RAX));
+    enc(e, D, 0x85, RAX, rm_reg(RAX));
+    u32 fault = emit_jump_if(e, 4);
+    if (vec)
+        vectors(e, false);
+    else
+        enc(e, D, 0xdd, 4, rm_vcpu(VCPU_DISP(jit.x87_image)));     /* frstor */
+    enc(e, (struct enc){ .imm_bytes = 1 }, 0x80, 1, rm_vcpu(state));    /* or byte */
+    put8(e, bit);
+    load(e, RCX, VCPU_DISP(jit.reload));
+    enc(e, W, 0x63, RAX, rm_mem(RCX, 4));
+    enc(e, W, 0x8d, RCX, rm_index(RCX, RAX, 0, 8));
+    store(e, RCX, VCPU_DISP(jit.reload));
+    for (unsigned i = 0; i < SCRATCH_COUNT; i++)
+        load(e, scratch_regs[i], VCPU_DISP(jit.temp[0]) + (s32)i * 8);
+    reload_caller_saved(e);
+    enc(e, D, 0xff, 4, rm_vcpu(VCPU_DISP(jit.reload)));
+    emit_fill(e, fault, e->at);
+    load(e, RCX, VCPU_DISP(jit.reload));
+    enc(e, D, 0x8b, RCX, rm_mem(RCX, 0));
+    reload_caller_saved(e);
+    emit_jump_to(e, fixed_places.leave_step);
+}
+
+/* RCX = struct code_call; flags in memory, before and after. */
+static void write_interp(struct emit *e, u32 leave)
+{
+    fixed_places.interp = e->at;
+    store(e, RCX, VCPU_DISP(jit.left));
+    guest_registers(e, true);
+    to_c_stack(e);
+    unload_units(e);
+    enc(e, W, 0x8d, RDI, rm_mem(RBP, -VCPU_BIAS));
+    load(e, RSI, VCPU_DISP(jit.left));
+    call_c(e, (const void *)jit_interp);
+    to_code_stack(e);
+    enc(e, D, 0x0fb6, RCX, rm_reg(RAX));
+    guest_registers(e, false);
+    put8(e, 0xe3);                              /* jrcxz */
+    put8(e, 1);
+    put8(e, 0xc3);
+    pop(e, RCX);
+    reason(e, LEAVE_RETURN, leave);
+}
+
+/* --- the backend's functions ------------------------------------------------------------------------------------------ */
+
+static void look_at_host(void)
+{
+    u32 a, b, c, d, xcr0 = 0;
+    if (__get_cpuid(1, &a, &b, &c, &d) && c & bit_OSXSAVE)
+        __asm__ volatile("xgetbv" : "=a"(xcr0), "=d"(d) : "c"(0));
+    host_has_avx = (xcr0 & 6) == 6 && c & bit_AVX;
+    host_has_bmi2 = __get_cpuid_count(7, 0, &a, &b, &c, &d) && b & bit_BMI2;
+}
+
+u32 entry_init(struct jit *j, u8 *rw, u8 *rx, u32 room)
+{
+    static struct ir_unit none;
+    static struct ir_ins nothing;
+    struct emit *e = calloc(1, sizeof *e);
+    if (!e)
+        return 0;
+    look_at_host();
+    e->j = j;
+    e->u = &none;
+    e->ins = &nothing;
+    e->rw = rw;
+    e->end = room;
+    write_enter(e);
+    u32 leave = write_leave(e);
+    write_exits(e, leave);
+    write_lookup(e);
+    for (unsigned n = 0; n < SCRATCH_COUNT; n++)
+        write_miss(e, n);
+    for (unsigned kind = 0; kind < 4; kind++)
+        write_need(e, kind);
+    write_interp(e, leave);
+    u32 size = e->full ? 0 : e->at;
+    free(e);
+    enter_code = (enum leave_reason (*)(struct vcpu *, const void *))(uintptr_t)(rx + place_enter);
+    underflow_code = rx + place_underflow;
+    return size;
+}
+
+/* What segments that are not flat allow, for limit_and_base in emit_mem.c. */
+static void refresh_room(struct vcpu *c)
+{
+    for (unsigned s = 0; s < SEG_COUNT; s++) {
+        const struct segment *seg = &c->seg[s];
+        bool code = seg->attr & SEG_CODE, real = !in_protected_mode(c);
+        bool up = code || !(seg->attr & SEG_E);
+        bool ok = !seg->unusable && !c->access_checks && (up || real);
+        c->jit_room[0][s] = ok && (!code || seg->attr & SEG_W || real) ? (u64)seg->limit + 1 : 0;
+        c->jit_room[1][s] = ok && !code && seg->attr & SEG_W ? (u64)seg->limit + 1 : 0;
+        if (ok && real)
+            c->jit_room[1][s] = (u64)seg->limit + 1;
+    }
+}
+
+enum leave_reason entry_enter(struct vcpu *c, const void *code)
+{
+    if (!c->jit.code_sp) {
+        return_stack = stack_new();
+        c->jit.stack = return_stack;
+        if (!return_stack || !install_handler()) {
+            fprintf(stderr, "shadow86: no memory for the translator's stack\n");
+            abort();
+        }
+        stack_reset(return_stack, &c->jit.code_sp);
+    }
+    return_stack = c->jit.stack;
+    if (c->code_size != 8)
+        refresh_room(c);
+    return enter_code(c, code);
+}
