@@ -123,7 +123,6 @@ struct ir_unit {
     bool full;                  /* something did not fit: throw it away, make a smaller one */
     const struct insn *guest[IR_MAX_GUEST];
     s32 offset[IR_MAX_GUEST + 1];   /* of each guest instruction, and of the end of the last one */
-    struct insn decoded[IR_MAX_GUEST];  /* what translate.c lets guest[] point to */
     struct ir_ins ins[IR_MAX_INS];
 };
 
