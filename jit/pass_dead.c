@@ -1,0 +1,62 @@
+/* pass_dead.c - what nobody uses goes.
+ *
+ * Backward, with the set of temporaries that are used later. An operation without any other effect goes if its temporary is not
+ * among them and the flags that it defines are not live: moves, address arithmetic, loads through a pointer that has been
+ * checked, comparisons, CLC and the like. What may leave the unit stays, and so does ptr even if its pointer is not used:
+ * the guest's access may fault. Guest registers are never dead: any FAULT operation shows all of them.
+ *
+ * needs: flive   breaks: nothing (flags may be live less often than flive says now)
+ */
+#include "jit/pass.h"
+
+struct used { u64 word[(IR_MAX_TEMPS + 63) / 64]; };
+
+static bool is_used(const struct used *s, ir_val t) { return s->word[(t - IR_T) / 64] >> (t - IR_T) % 64 & 1; }
+static void set_used(struct used *s, ir_val t) { s->word[(t - IR_T) / 64] |= (u64)1 << (t - IR_T) % 64; }
+static void clear_used(struct used *s, ir_val t) { s->word[(t - IR_T) / 64] &= ~((u64)1 << (t - IR_T) % 64); }
+
+/* It changes nothing but its operands and flags. */
+static bool is_plain(const struct ir_ins *ins)
+{
+    switch (ins->op) {
+    case IR_OP_ptr: case IR_OP_put: case IR_OP_count: case IR_OP_insn: case IR_OP_interp:
+        return false;
+    default:
+        return !(ir_rows[ins->op].attr & (IR_FAULT | IR_SIDE | IR_END | IR_IMPLICIT));
+    }
+}
+
+static bool is_dead(const struct ir_ins *ins, const struct used *s)
+{
+    if (!is_plain(ins) || ins->fdef & ins->flive)
+        return false;
+    for (unsigned i = 0; i < 4; i++) {
+        u8 role = ir_rows[ins->op].role[i];
+        ir_val v = pass_value(ins, i);
+        if ((role == IR_ROLE_W || role == IR_ROLE_X) && v != IR_NONE && (!ir_is_temp(v) || is_used(s, v)))
+            return false;
+    }
+    return true;
+}
+
+void pass_dead(struct ir_unit *u, struct pass_env *env)
+{
+    struct used s = { 0 };
+    for (unsigned i = u->count; i-- > 0;) {
+        struct ir_ins *ins = &u->ins[i];
+        const struct ir_row *row = &ir_rows[ins->op];
+        if (is_dead(ins, &s)) {
+            pass_remove(ins);
+            continue;
+        }
+        for (unsigned k = 0; k < 4; k++)
+            if (row->role[k] == IR_ROLE_W && ir_is_temp(pass_value(ins, k)))
+                clear_used(&s, pass_value(ins, k));
+        for (unsigned k = 0; k < 4; k++)
+            if (row->role[k] != IR_ROLE_W && row->role[k] != IR_ROLE_NONE && ir_is_temp(pass_value(ins, k)))
+                set_used(&s, pass_value(ins, k));
+        if (ir_is_temp(ins->p))
+            set_used(&s, ins->p);
+    }
+    pass_compact(u);
+}
