@@ -73,7 +73,7 @@ bool cpu_knows_long_mode(const struct vcpu *c) { return cpu_has(&c->model, CPUID
 enum reg_kind { REG_WORD /* at an offset in struct vcpu */, REG_PC, REG_EFLAGS, REG_SELECTOR, REG_SEG_BASE, REG_ST,
                 REG_XMM, REG_TAGS };
 
-struct reg { const char *name; u8 kind; u16 at; u8 bytes; bool writable; };
+struct reg { const char *name; u8 kind; u32 at; u8 bytes; bool writable; };
 static const struct reg regs[] = {
 #define WORD(name, field, writable) \
     { name, REG_WORD, offsetof(struct vcpu, field), sizeof(((struct vcpu *)0)->field), writable }
