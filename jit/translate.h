@@ -35,6 +35,7 @@ struct trans {
     bool x87_based;         /* x87_pc is this unit's (translate_insn.c) */
     u16 x87_noted;          /* 1 + index of the last operation that puts x87_note */
     u32 x87_seg;            /* what x87_seg holds, 0: not known */
+    bool df_clear;          /* EFLAGS.DF is 0 (translate_string.c) */
 };
 
 typedef enum tr_result tr_fn(struct trans *t, const struct insn *in);
@@ -80,9 +81,6 @@ void tr_goto(struct trans *t, s64 offset);
 /* --- the whole pipeline for one unit: compile.c --- */
 /* Makes u from the code at physical address pa (host: its bytes, readable to the end of the page) in the vCPU's present mode. False: its first
  * instruction is not for the translator (t->reason). Fills the ranges of memory that were looked at. */
-/* The mode word for c as it is now. */
-u32 translate_mode(const struct vcpu *c, const struct jit_options *opt);
-const struct jit_options *jit_options_of(const struct jit *j);      /* dispatch.c */
 struct translate_result { struct code_range range[CODE_RANGES]; unsigned ranges; const char *reason; };
 bool translate_unit(struct jit *j, struct vcpu *c, struct ir_unit *u, gpa pa, const u8 *host, struct translate_result *r);
 

@@ -74,7 +74,7 @@ static bool may_leave_since(const struct ir_unit *u, unsigned at)
 static void note_operand(struct trans *t, const struct insn *in)
 {
     const u32 seg = X87_SEG | (u32)in->addrsize << X87_SEG_SIZE | in->seg;
-    put_field(t, IR_FIELD_x87_ea, 8, tr_effective(t, in, 8), 0);
+    put_field(t, IR_FIELD_x87_ea, 8, tr_effective(t, in, in->addrsize), 0);  /* upper bits: no matter */
     if (t->x87_seg != seg)
         put_field(t, IR_FIELD_x87_seg, 4, IR_IMM, seg);
     t->x87_seg = seg;
