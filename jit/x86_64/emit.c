@@ -262,11 +262,15 @@ bool emit_unit(struct jit *j, u8 *rw, const struct ir_unit *u, struct code_unit 
 {
     static _Thread_local struct emit emit;
     struct emit *e = &emit;
-    *e = (struct emit){ .j = j, .u = u, .out = out, .rw = rw, .at = at, .end = at + room };
-    memset(e->temp_reg, NO_REG, sizeof e->temp_reg);
-    out->links = code_alloc(j, MAX_LINKS * sizeof(struct code_link));
-    if (!out->links)
-        return false;
+    memset(e, 0, offsetof(struct emit, temp_reg));
+    e->j = j;
+    e->u = u;
+    e->out = out;
+    e->rw = rw;
+    e->at = at;
+    e->end = at + room;
+    e->tails = e->links = 0;
+    memset(e->temp_reg, NO_REG, u->temps);
     find_last_uses(e);
     emit_entrances(e);
     for (unsigned i = 0; i < u->count && !e->full; i++) {
@@ -275,7 +279,6 @@ bool emit_unit(struct jit *j, u8 *rw, const struct ir_unit *u, struct code_unit 
     }
     if (!e->full)
         emit_tails(e);
-    out->link_count = e->links;
     out->size = e->at - at;
     out->flags_in = u->flags_in;
     return !e->full;

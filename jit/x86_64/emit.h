@@ -68,6 +68,7 @@ struct emit {
     u16 index;                      /* of ins */
     u16 tails, links;
     struct tail tail[MAX_TAILS];
+    struct code_link link[MAX_LINKS];   /* copied to out->links when the unit is done */
 };
 static inline u16 emit_live_before(const struct emit *e)    /* flags live in front of e->ins */
 {

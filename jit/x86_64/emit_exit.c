@@ -15,6 +15,8 @@
 #include "jit/jit_private.h"
 #include "jit/x86_64/emit.h"
 
+#include <string.h>
+
 static const struct enc W = { .w = true }, D = { 0 };
 
 /* --- jumps in host code --------------------------------------------------------------------------------------------- */
@@ -73,7 +75,7 @@ static struct code_link *new_link(struct emit *e, enum link_kind kind, s64 targe
         e->full = true;
         e->links--;
     }
-    struct code_link *l = &e->out->links[e->links++];
+    struct code_link *l = &e->link[e->links++];
     *l = (struct code_link){ .from = e->out, .target = (s32)target, .kind = (u8)kind, .flive = flive };
     return l;
 }
@@ -139,8 +141,8 @@ void emit_jmp(struct emit *e, const struct ir_ins *ins)
 /* A jump back is the usual case of a loop: its poll and jump stand in line, and falling through jumps over them. */
 static void side_exit(struct emit *e, const struct ir_ins *ins, unsigned cc)
 {
-    struct code_link *l = new_link(e, LINK_JUMP, ins->imm, ins->flive);
-    bool poll = ins->bits & IR_POLL, live = ins->flive;
+    struct code_link *l = new_link(e, LINK_JUMP, ins->imm, ins->fexit);
+    bool poll = ins->bits & IR_POLL, live = ins->fexit;
     if (!poll || !(same_page(ins->imm) || ins->bits & IR_LIKELY)) {
         go_if(e, emit_jump_if(e, cc), l, poll, live);
         return;
@@ -166,7 +168,7 @@ static void zero_exit(struct emit *e, const struct ir_ins *ins, bool if_zero)
         side_exit(e, ins, if_zero ? 4 : 5);
         return;
     }
-    struct code_link *l = new_link(e, LINK_JUMP, ins->imm, ins->flive);
+    struct code_link *l = new_link(e, LINK_JUMP, ins->imm, ins->fexit);
     if (emit_home(e, ins->a) != RCX && e->taken & 4)
         e->full = true;
     if (emit_home(e, ins->a) != RCX || ins->size < 8) {
@@ -181,10 +183,10 @@ static void zero_exit(struct emit *e, const struct ir_ins *ins, bool if_zero)
         put8(e, 2);
         put8(e, 0xeb);                  /* jmp over the jump */
         put8(e, 5);
-        go_if(e, emit_jump(e), l, ins->bits & IR_POLL, true);
+        go_if(e, emit_jump(e), l, ins->bits & IR_POLL, ins->fexit);
     } else {
         put8(e, 5);
-        go_if(e, emit_jump(e), l, ins->bits & IR_POLL, true);
+        go_if(e, emit_jump(e), l, ins->bits & IR_POLL, ins->fexit);
     }
 }
 void emit_jz(struct emit *e, const struct ir_ins *ins) { zero_exit(e, ins, true); }
@@ -329,6 +331,12 @@ void emit_count(struct emit *e, const struct ir_ins *ins)
     emit_release(e, s);
 }
 
+/* The link's place in out->links, where C finds it. */
+static u64 link_address(struct emit *e, const struct code_link *l)
+{
+    return (u64)(uintptr_t)(e->out->links + (l - e->link));
+}
+
 /* --- tails ---------------------------------------------------------------------------------------------------------- */
 
 static void tail_miss(struct emit *e, struct tail *t)
@@ -354,7 +362,7 @@ static void tail_need(struct emit *e, struct tail *t)
 static void tail_link(struct emit *e, struct tail *t, u32 to)
 {
     t->link->stub = e->at;
-    emit_mov_imm(e, RCX, (u64)(uintptr_t)t->link);
+    emit_mov_imm(e, RCX, link_address(e, t->link));
     emit_jump_to(e, to);
 }
 
@@ -375,7 +383,7 @@ static void one_tail(struct emit *e, struct tail *t)
             emit_fill(e, t->link->at, at);
         break;
     case TAIL_LANDING:
-        emit_mov_imm(e, RCX, (u64)(uintptr_t)t->link);
+        emit_mov_imm(e, RCX, link_address(e, t->link));
         emit_jump_to(e, fixed->leave_landing);
         break;
     case TAIL_GO: go(e, t->link, t->need & 1, t->need & 2); break;
@@ -391,7 +399,7 @@ static void keys(struct emit *e)
     while (e->at & 7 && !e->full)
         put8(e, 0xcc);
     for (unsigned i = 0; i < e->links; i++) {
-        struct code_link *l = &e->out->links[i];
+        struct code_link *l = &e->link[i];
         if (!l->key)
             continue;
         emit_fill(e, l->key, e->at);
@@ -402,7 +410,14 @@ static void keys(struct emit *e)
 
 void emit_tails(struct emit *e)
 {
+    e->out->link_count = e->links;
+    e->out->links = e->links ? code_alloc(e->j, e->links * sizeof(struct code_link)) : NULL;
+    if (e->links && !e->out->links) {
+        e->full = true;
+        return;
+    }
     for (unsigned i = 0; i < e->tails && !e->full; i++)     /* TAIL_GO adds some */
         one_tail(e, &e->tail[i]);
     keys(e);
+    memcpy(e->out->links, e->link, e->links * sizeof(struct code_link));
 }
