@@ -1,0 +1,287 @@
+/* translate.c - one unit: where it starts, what it takes in, where it ends.
+ *
+ * A unit begins at a physical address and takes in guest instructions, in the order in which they stand, until
+ *   - one ends it: an unconditional transfer, or one that only the interpreter can execute (`step`),
+ *   - the page ends, or an instruction does not lie on it completely,
+ *   - it is long enough, or too many operations have come together,
+ *   - a conditional branch leads back: that is a loop's end, and what follows is probably not executed soon,
+ *   - with super=off, any conditional branch.
+ * In the last cases it ends with a jump to the instruction that follows. A unit that is made again as a superblock
+ * (jit.super) goes on at the target of an unconditional jump that leads forward on the same page.
+ *
+ * Chunks of 64 bytes are registered with codepages before they are read, as icache.c does.
+ *
+ * Counting (MODE_COUNT_INSNS): `count` stands where somebody can look: before a guest instruction that may leave for the
+ * interpreter (those before it have run), and before an exit (it itself has run, too). The interpreter counts what it
+ * executes for `step`; an `interp` is counted here, if the unit goes on behind it.
+ */
+#include <string.h>
+
+#include "jit/jit_private.h"
+#include "jit/translate.h"
+
+enum { CHUNK = 64, MAX_LENGTH = 15 };
+/* What one instruction may need at most. */
+enum { ROOM_INS = 48, ROOM_TEMPS = 32 };
+
+/* --- the families --------------------------------------------------------------------------------------------------- */
+
+static tr_fn *by_row[2048];
+
+static tr_fn *find(interp_fn *run, const struct tr_row *rows, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        if (rows[i].run == run)
+            return rows[i].translate;
+    return NULL;
+}
+
+__attribute__((constructor)) static void build_table(void)
+{
+    const struct { const struct tr_row *rows; unsigned count; } families[] = {
+        { tr_alu_rows, tr_alu_count }, { tr_move_rows, tr_move_count }, { tr_shift_rows, tr_shift_count },
+        { tr_bits_rows, tr_bits_count }, { tr_flow_rows, tr_flow_count }, { tr_stack_rows, tr_stack_count },
+        { tr_string_rows, tr_string_count }, { tr_sys_rows, tr_sys_count },
+    };
+    assert(insn_row_count <= ARRAY_LEN(by_row));
+    for (unsigned row = 0; row < insn_row_count; row++)
+        for (unsigned i = 0; i < ARRAY_LEN(families) && !by_row[row]; i++)
+            by_row[row] = find(insn_rows[row].run, families[i].rows, families[i].count);
+}
+
+tr_fn *translate_fn(const struct insn *in)
+{
+    tr_fn *fn = by_row[in->row];
+    return fn ? fn : tr_insn_can(in) ? tr_insn : NULL;
+}
+
+/* --- bytes ---------------------------------------------------------------------------------------------------------- */
+
+/* The code of the unit's page. Positions count from the unit's first byte and only grow. */
+struct source {
+    struct vcpu *c;
+    gpa pa;
+    const u8 *host;
+    unsigned pos, room;     /* room: position of the page's end */
+    unsigned marked;        /* registered up to there */
+};
+
+static void mark_ahead(struct source *s)
+{
+    unsigned ahead = s->pos + MAX_LENGTH, want = ahead < s->room ? ahead : s->room;
+    if (s->marked < s->pos)
+        s->marked = s->pos;
+    if (s->marked >= want)
+        return;
+    unsigned end = (unsigned)(((s->pa + want + CHUNK - 1) & ~(gpa)(CHUNK - 1)) - s->pa);
+    codepages_mark(s->c->mmu.phys, s->pa + s->marked, end - s->marked);
+    s->marked = end;
+}
+
+/* What is no instruction: mode 0 says so (pass_flags.c). */
+static enum decode_status decode(struct source *s, struct insn *in, unsigned mode)
+{
+    mark_ahead(s);
+    enum decode_status status = insn_decode(in, s->host + s->pos, s->room - s->pos, mode, s->c->model.features);
+    if (status == DECODE_UD || status == DECODE_TOO_LONG) {
+        u8 len = in->len;
+        memset(in, 0, sizeof(*in));
+        in->len = len ? len : 1;
+    }
+    return status;
+}
+
+/* --- one instruction ------------------------------------------------------------------------------------------------ */
+
+struct maker {
+    struct trans t;
+    struct source s;
+    struct translate_result *r;
+    unsigned uncounted;     /* instructions that have run since the last `count` */
+};
+
+enum outcome { GO_ON, COMPLETE /* an END operation is there */, STOP /* a jump to the next instruction is missing */ };
+
+static enum tr_result not_for_us(struct trans *t, const char *reason)
+{
+    t->reason = reason;
+    return TR_STEP;
+}
+
+static enum tr_result translate(struct trans *t, const struct insn *in)
+{
+    const struct insn_row *row = &insn_rows[in->row];
+    if (!in->mode)
+        return not_for_us(t, "no such instruction");
+    if (row->attr & ATTR_PRIV && t->mode & MODE_USER)
+        return not_for_us(t, "privileged instruction in user mode");
+    if ((row->attr & ATTR_PROT || in->vex) && !(t->mode & MODE_PROTECTED))
+        return not_for_us(t, "not in real mode");
+    tr_fn *fn = translate_fn(in);
+    t->reason = row->name;
+    if (fn)
+        return fn(t, in);
+    return row->attr & (ATTR_SYS | ATTR_BRANCH) ? TR_STEP : TR_INTERP;
+}
+
+/* Flags that it may leave as they are count as read, too. */
+static void add_interp(struct trans *t, const struct insn *in)
+{
+    const struct insn_row *row = &insn_rows[in->row];
+    struct ir_ins *ins = ir_add(t->u, IR_OP_interp, 0, IR_NONE, IR_NONE);
+    ins->fdef = row->writes & IR_FLAGS;
+    ins->fuse = (row->reads | (row->attr & ATTR_CONDFL ? row->writes | row->undef : 0)) & IR_FLAGS;
+    t->needed = 0;
+}
+
+/* --- counting ------------------------------------------------------------------------------------------------------- */
+
+static void insert_count(struct ir_unit *u, unsigned at, unsigned n, unsigned gi)
+{
+    if (!n)
+        return;
+    ir_add(u, IR_OP_count, 8, IR_NONE, IR_NONE)->imm = n;
+    struct ir_ins count = u->ins[u->count - 1];
+    count.gi = (u8)gi;
+    memmove(&u->ins[at + 1], &u->ins[at], (u->count - 1u - at) * sizeof(struct ir_ins));
+    u->ins[at] = count;
+}
+
+/* The operations from `first` on are the instruction's. */
+static void count_insn(struct maker *m, unsigned first)
+{
+    struct ir_unit *u = m->t.u;
+    bool may_leave = false;
+    unsigned exit = u->count;
+    for (unsigned i = u->count; i-- > first;) {
+        const struct ir_ins *ins = &u->ins[i];
+        may_leave |= ir_rows[ins->op].attr & IR_FAULT || ins->op == IR_OP_step;
+        if (ir_rows[ins->op].attr & (IR_SIDE | IR_END) && ins->op != IR_OP_step)
+            exit = i;
+    }
+    if (exit < u->count)
+        insert_count(u, exit, may_leave ? 1 : m->uncounted + 1, m->t.gi);
+    if (may_leave)
+        insert_count(u, first, m->uncounted, m->t.gi);
+    m->uncounted = exit < u->count ? 0 : may_leave ? 1 : m->uncounted + 1;
+}
+
+/* --- going on ------------------------------------------------------------------------------------------------------- */
+
+static bool leads_back(const struct trans *t, unsigned first)
+{
+    for (unsigned i = first; i < t->u->count; i++)
+        if (ir_rows[t->u->ins[i].op].attr & IR_SIDE && t->u->ins[i].imm <= t->start)
+            return true;
+    return false;
+}
+
+static void add_range(struct translate_result *r, gpa at, unsigned bytes)
+{
+    struct code_range *last = r->ranges ? &r->range[r->ranges - 1] : NULL;
+    if (last && at <= last->at + last->bytes)
+        last->bytes = (u32)(at + bytes - last->at);
+    else
+        r->range[r->ranges++] = (struct code_range){ at, bytes };
+}
+
+/* A superblock goes on behind a jump that leads forward on the page: the jump is left out. Half of the ranges are for
+ * those who look further ahead. */
+static bool follow(struct maker *m)
+{
+    struct ir_unit *u = m->t.u;
+    struct ir_ins *last = &u->ins[u->count - 1];
+    s64 to = last->imm - (s64)(m->s.pa & ~PAGE_MASK);
+    if (!m->t.j->super || last->op != IR_OP_jmp || to < m->t.end - (s64)(m->s.pa & ~PAGE_MASK) || to >= m->s.room ||
+        m->r->ranges > CODE_RANGES / 2)
+        return false;
+    u->count--;
+    m->s.pos = (unsigned)to;
+    return true;
+}
+
+static enum outcome finish(struct maker *m, const struct insn *in, enum tr_result result, unsigned first)
+{
+    struct trans *t = &m->t;
+    switch (result) {
+    case TR_INTERP:
+        stats_reason(t->j, t->reason);
+        t->u->count = (u16)first;
+        add_interp(t, in);
+        return GO_ON;
+    case TR_STEP:
+        stats_reason(t->j, t->reason);
+        t->u->count = (u16)first;
+        ir_add(t->u, IR_OP_step, 0, IR_NONE, IR_NONE);
+        return COMPLETE;
+    case TR_SIDE: return !t->opt->super || leads_back(t, first) ? STOP : GO_ON;
+    case TR_END: return COMPLETE;
+    default: return GO_ON;
+    }
+}
+
+/* Takes in the instruction at s.pos. */
+static enum outcome append(struct maker *m)
+{
+    struct trans *t = &m->t;
+    struct ir_unit *u = t->u;
+    unsigned limit = t->j->max_guests && t->j->max_guests < IR_MAX_GUEST ? t->j->max_guests : IR_MAX_GUEST;
+    unsigned first = u->count, guests = u->guests;
+    if (guests == limit || u->count > IR_MAX_INS - ROOM_INS || u->temps > IR_MAX_TEMPS - ROOM_TEMPS || m->s.pos >= m->s.room)
+        return STOP;
+    struct insn *in = &t->j->insn[guests];
+    t->start = (s32)(m->s.pa & ~PAGE_MASK) + (s32)m->s.pos;
+    t->end = t->start;
+    t->reason = "instruction on two pages";
+    if (decode(&m->s, in, t->code_size) == DECODE_SHORT)
+        return STOP;
+    t->end += in->len;
+    t->gi = guests;
+    ir_guest(u, in, t->start, t->end);
+    enum tr_result result = translate(t, in);
+    if (result == TR_STEP && !guests)
+        return STOP;
+    enum outcome outcome = finish(m, in, result, first);
+    if (u->full) {      /* it was more than ROOM_INS: the unit ends before it */
+        u->full = false;
+        u->count = (u16)first;
+        u->guests = (u16)guests;
+        t->reason = "too many operations";
+        return STOP;
+    }
+    add_range(m->r, m->s.pa + m->s.pos, in->len);
+    m->s.pos += in->len;
+    if (outcome == COMPLETE && result == TR_END && follow(m))
+        outcome = GO_ON;
+    if (t->mode & MODE_COUNT_INSNS)
+        count_insn(m, first);
+    return outcome;
+}
+
+bool translate_unit(struct jit *j, struct vcpu *c, struct ir_unit *u, gpa pa, const u8 *host, struct translate_result *r)
+{
+    u32 mode = j->mode & ((1u << MODE_BITS) - 1);
+    struct maker m = {
+        .t = { .u = u, .j = j, .opt = &j->opt, .mode = mode, .code_size = mode_code_size(mode) },
+        .s = { .c = c, .pa = pa, .host = host, .room = PAGE_SIZE - (unsigned)(pa & ~PAGE_MASK) },
+        .r = r,
+    };
+    enum outcome outcome;
+    r->ranges = 0;
+    ir_begin(u, mode);
+    do
+        outcome = append(&m);
+    while (outcome == GO_ON);
+    r->reason = m.t.reason;
+    if (!r->ranges)
+        return false;
+    if (outcome == STOP) {
+        unsigned first = u->count;
+        tr_goto(&m.t, (s64)(pa & ~PAGE_MASK) + m.s.pos);
+        if (mode & MODE_COUNT_INSNS && m.uncounted)
+            insert_count(u, u->count - 1u, m.uncounted, u->guests - 1u);
+        for (unsigned i = first; i < u->count; i++)
+            u->ins[i].gi = (u8)(u->guests - 1);
+    }
+    return !u->full;
+}
