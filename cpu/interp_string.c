@@ -1,8 +1,8 @@
 /* interp_string.c - MOVS CMPS STOS LODS SCAS INS OUTS with and without REP. SDM 2, "REP/REPE/REPZ/REPNE/REPNZ".
  *
  * An iteration commits rSI, rDI, rCX by itself, so a fault in the middle leaves exactly what was done. Where both sides
- * lie in memory that needs no check and DF is 0, iterations run page by page as one copy, fill or scan with the same
- * result as one by one: MOVS with a destination shortly above its source repeats the pattern.
+ * lie in memory that needs no check, iterations run page by page, in either direction, as one copy, fill or scan with
+ * the same result as one by one: MOVS with a destination shortly behind its source repeats the pattern.
  *
  * Between such runs the instruction looks whether somebody waits (an interrupt that would be taken, single-stepping).
  * If so it ends with RIP at itself, which the interpreter takes as an instruction executed; RF is set then, so that an
@@ -45,35 +45,50 @@ static void count_down(struct vcpu *c, const struct insn *in, u64 iterations)
     gpr_write(c, GPR_RCX, in->addrsize, c->rcx - iterations);
 }
 
-/* Host address of the elements at [seg:reg], and how many of at most *count are there; NULL if they need checks. */
+/* How many elements of n bytes there are from offset `off`, at a, on (DF: down) before the end of the page, of the address
+ * size and of what is *count; 0: not even one. */
+static u64 in_page(const struct vcpu *c, const struct insn *in, gla a, u64 off, unsigned n, u64 count)
+{
+    u64 within = a & ~PAGE_MASK, room = PAGE_SIZE - within;
+    if (room < n || (in->addrsize == 2 && off + n > 0x10000))
+        return 0;
+    if (c->eflags & EFL_DF)
+        room = (off < within ? off : within) / n + 1;
+    else
+        room = (in->addrsize == 2 && room > 0x10000 - off ? 0x10000 - off : room) / n;
+    return room < count ? room : count;
+}
+
+/* The same for a segment with a limit. */
+static u64 in_segment(struct vcpu *c, unsigned seg, u64 off, unsigned n, bool write, u64 count)
+{
+    u64 room;
+    if (!mem_in_limit(c, seg, off, n, write, &room))
+        return 0;
+    if (c->eflags & EFL_DF)         /* a segment that expands down ends there */
+        return count <= off / n + 1 && mem_in_limit(c, seg, off - (count - 1) * n, n, write, &room) ? count : 0;
+    return room / n < count ? room / n : count;
+}
+
+/* Host address of the first of the elements at [seg:reg], and how many of at most *count are there; NULL if they need checks. */
 static u8 *run_of(struct vcpu *c, const struct insn *in, unsigned seg, unsigned reg, unsigned n, bool write, u64 *count)
 {
-    u64 off = offset_of(c, in, reg), room;
+    u64 off = offset_of(c, in, reg);
     const struct segment *s = &c->seg[seg];
+    const bool flat = write ? s->flat_write : s->flat_read, limited = !flat && c->code_size != 8;
     gla a = off;
-    if (c->access_checks || (c->eflags & EFL_DF))
+    if (c->access_checks)
         return NULL;
-    if (!(write ? s->flat_write : s->flat_read)) {
-        if (c->code_size == 8) {
-            a += seg >= SEG_FS ? s->base : 0;
-        } else {
-            if (!mem_in_limit(c, seg, off, n, write, &room))
-                return NULL;
-            if (room / n < *count)
-                *count = room / n;
-            a = (u32)(s->base + off);
-        }
-    }
-    /* neither over the end of the page nor of the address size */
-    room = PAGE_SIZE - (a & ~PAGE_MASK);
-    if (in->addrsize == 2 && room > 0x10000 - off)
-        room = 0x10000 - off;
-    if (room < n)
-        return NULL;
-    if (room / n < *count)
-        *count = room / n;
-    return tlb_hit(write ? c->mmu.wr : c->mmu.rd, a, n);
+    if (!flat)
+        a = limited ? (u32)(s->base + off) : seg >= SEG_FS ? s->base + off : off;
+    *count = in_page(c, in, a, off, n, *count);
+    if (*count && limited)
+        *count = in_segment(c, seg, off, n, write, *count);
+    return *count ? tlb_hit(write ? c->mmu.wr : c->mmu.rd, a, n) : NULL;
 }
+
+/* The lowest of the run's elements. */
+static u64 below(const struct vcpu *c, u64 count, unsigned n) { return c->eflags & EFL_DF ? (count - 1) * n : 0; }
 
 /* --- MOVS -------------------------------------------------------------------------------------------------------- */
 
@@ -88,17 +103,22 @@ static bool movs_one(struct vcpu *c, const struct insn *in, unsigned n)
     return true;
 }
 
-static void copy_forward(u8 *to, const u8 *from, u64 count, unsigned n)
+/* One by one: each element may be what an earlier one has written. step: -n or n. */
+FORM_INLINE void copy_elements(u8 *to, const u8 *from, u64 count, unsigned n, s64 step)
 {
-    u64 bytes = count * n;
-    if (to <= from || to >= from + bytes) {
-        memmove(to, from, bytes);
-        return;
+    for (u64 i = 0; i < count; i++, to += step, from += step) {
+        u64 v = form_get(from, n);
+        memcpy(to, &v, n);
     }
-    for (u64 i = 0; i < bytes; i += n) {
-        u64 v;
-        memcpy(&v, from + i, n);
-        memcpy(to + i, &v, n);
+}
+
+static void copy_pattern(u8 *to, const u8 *from, u64 count, unsigned n, s64 step)
+{
+    switch (n) {
+    case 1: copy_elements(to, from, count, 1, step); break;
+    case 2: copy_elements(to, from, count, 2, step); break;
+    case 4: copy_elements(to, from, count, 4, step); break;
+    default: copy_elements(to, from, count, 8, step); break;
     }
 }
 
@@ -108,7 +128,12 @@ static u64 movs_run(struct vcpu *c, const struct insn *in, unsigned n, u64 count
     u8 *to = from ? run_of(c, in, SEG_ES, GPR_RDI, n, true, &count) : NULL;
     if (!to)
         return 0;
-    copy_forward(to, from, count, n);
+    const bool down = c->eflags & EFL_DF;
+    const u64 bytes = count * n, back = below(c, count, n);
+    if (down ? to >= from || to + bytes <= from : to <= from || to >= from + bytes)
+        memmove(to - back, from - back, bytes);
+    else
+        copy_pattern(to, from, count, n, down ? -(s64)n : (s64)n);
     advance(c, in, GPR_RSI, count, n);
     advance(c, in, GPR_RDI, count, n);
     return count;
@@ -124,17 +149,31 @@ static bool stos_one(struct vcpu *c, const struct insn *in, unsigned n)
     return true;
 }
 
+FORM_INLINE void fill_elements(u8 *to, u64 v, u64 count, unsigned n)
+{
+    for (u64 i = 0; i < count; i++)
+        memcpy(to + i * n, &v, n);
+}
+
+static void fill(u8 *to, u64 v, u64 count, unsigned n)
+{
+    if (flags_truncate(n, v) == flags_truncate(n, (u8)v * (u64)0x0101010101010101)) {
+        memset(to, (u8)v, count * n);
+        return;
+    }
+    switch (n) {
+    case 2: fill_elements(to, v, count, 2); break;
+    case 4: fill_elements(to, v, count, 4); break;
+    default: fill_elements(to, v, count, 8); break;
+    }
+}
+
 static u64 stos_run(struct vcpu *c, const struct insn *in, unsigned n, u64 count)
 {
     u8 *to = run_of(c, in, SEG_ES, GPR_RDI, n, true, &count);
     if (!to)
         return 0;
-    if (n == 1) {
-        memset(to, (u8)c->rax, count);
-    } else {
-        for (u64 i = 0; i < count; i++)
-            memcpy(to + i * n, &c->rax, n);
-    }
+    fill(to - below(c, count, n), c->rax, count, n);
     advance(c, in, GPR_RDI, count, n);
     return count;
 }
@@ -155,7 +194,7 @@ static u64 lods_run(struct vcpu *c, const struct insn *in, unsigned n, u64 count
     const u8 *from = run_of(c, in, in->seg, GPR_RSI, n, false, &count);
     if (!from)
         return 0;
-    gpr_write(c, GPR_RAX, n, form_get(from + (count - 1) * n, n));
+    gpr_write(c, GPR_RAX, n, form_get(c->eflags & EFL_DF ? from - (count - 1) * n : from + (count - 1) * n, n));
     advance(c, in, GPR_RSI, count, n);
     return count;
 }
@@ -203,18 +242,53 @@ static bool cmps_one(struct vcpu *c, const struct insn *in, unsigned n)
     return true;
 }
 
+/* The first i with (x[i] == y[i]) != equal, count if there is none. x and y move by step; y may stand still. */
+FORM_INLINE u64 compare_elements(const u8 *x, const u8 *y, u64 count, unsigned n, s64 step, s64 y_step, bool equal)
+{
+    u64 i = 0;
+    while (i < count && (form_get(x, n) == form_get(y, n)) == equal) {
+        x += step;
+        y += y_step;
+        i++;
+    }
+    return i;
+}
+
+/* Upwards, words that are the same are passed by eights. */
+static u64 same_words(const u8 *x, const u8 *y, u64 bytes)
+{
+    u64 i = 0;
+    while (i + 8 <= bytes && form_get(x + i, 8) == form_get(y + i, 8))
+        i += 8;
+    return i;
+}
+
+static u64 compare_run(const u8 *x, const u8 *y, u64 count, unsigned n, s64 step, s64 y_step, bool equal)
+{
+    u64 skip = equal && step > 0 && y_step > 0 ? same_words(x, y, count * n) / n : 0;
+    x += skip * n;
+    y += skip * n;
+    count -= skip;
+    switch (n) {
+    case 1: return skip + compare_elements(x, y, count, 1, step, y_step, equal);
+    case 2: return skip + compare_elements(x, y, count, 2, step, y_step, equal);
+    case 4: return skip + compare_elements(x, y, count, 4, step, y_step, equal);
+    default: return skip + compare_elements(x, y, count, 8, step, y_step, equal);
+    }
+}
+
+static s64 step_of(const struct vcpu *c, unsigned n) { return c->eflags & EFL_DF ? -(s64)n : (s64)n; }
+
 /* How many of count elements are compared until one ends the repetition, that one included. */
 static u64 cmps_run(struct vcpu *c, const struct insn *in, unsigned n, u64 count)
 {
     const u8 *x = run_of(c, in, in->seg, GPR_RSI, n, false, &count);
     const u8 *y = x ? run_of(c, in, SEG_ES, GPR_RDI, n, false, &count) : NULL;
-    u64 i = 0;
     if (!y)
         return 0;
-    while (i < count && (form_get(x + i * n, n) == form_get(y + i * n, n)) == (in->rep == REP_F3))
-        i++;
-    u64 last = i < count ? i : count - 1;
-    flags_sub(c, n, form_get(x + last * n, n), form_get(y + last * n, n));
+    const s64 step = step_of(c, n);
+    const u64 i = compare_run(x, y, count, n, step, step, in->rep == REP_F3), last = i < count ? i : count - 1;
+    flags_sub(c, n, form_get(x + (s64)last * step, n), form_get(y + (s64)last * step, n));
     advance(c, in, GPR_RSI, last + 1, n);
     advance(c, in, GPR_RDI, last + 1, n);
     return last + 1;
@@ -230,16 +304,24 @@ static bool scas_one(struct vcpu *c, const struct insn *in, unsigned n)
     return true;
 }
 
+/* REPNE SCASB upwards is strlen and memchr. */
+static u64 find_byte(const u8 *y, u8 v, u64 count)
+{
+    const u8 *found = memchr(y, v, count);
+    return found ? (u64)(found - y) : count;
+}
+
 static u64 scas_run(struct vcpu *c, const struct insn *in, unsigned n, u64 count)
 {
     const u8 *y = run_of(c, in, SEG_ES, GPR_RDI, n, false, &count);
-    u64 i = 0, a = flags_truncate(n, c->rax);
     if (!y)
         return 0;
-    while (i < count && (a == form_get(y + i * n, n)) == (in->rep == REP_F3))
-        i++;
-    u64 last = i < count ? i : count - 1;
-    flags_sub(c, n, a, form_get(y + last * n, n));
+    const u64 a = flags_truncate(n, c->rax);
+    const s64 step = step_of(c, n);
+    const u64 i = n == 1 && step > 0 && in->rep == REP_F2 ? find_byte(y, (u8)a, count)
+                : compare_run(y, (const u8 *)&a, count, n, step, 0, in->rep == REP_F3);
+    const u64 last = i < count ? i : count - 1;
+    flags_sub(c, n, a, form_get(y + (s64)last * step, n));
     advance(c, in, GPR_RDI, last + 1, n);
     return last + 1;
 }
