@@ -68,6 +68,9 @@ static u16 default_use(const struct ir_row *row, enum ir_op op, ir_val a)
     return a == IR_IMM && op != IR_OP_shld && op != IR_OP_shrd ? 0 : row->fw;
 }
 
+/* Operations whose exit has a live set of its own. */
+static bool has_exit(enum ir_op op) { return ir_rows[op].attr & IR_SIDE || op == IR_OP_jmp || op == IR_OP_call; }
+
 struct ir_ins *ir_add(struct ir_unit *u, enum ir_op op, unsigned size, ir_val d, ir_val a)
 {
     const struct ir_row *row = &ir_rows[op];
@@ -80,5 +83,6 @@ struct ir_ins *ir_add(struct ir_unit *u, enum ir_op op, unsigned size, ir_val d,
     ins->gi = (u8)(u->guests ? u->guests - 1 : 0);
     ins->fdef = row->fw == IR_MASK_OWN ? 0 : row->fw;
     ins->fuse = default_use(row, op, a);
+    ins->fexit = has_exit(op) ? IR_FLAGS : 0;
     return ins;
 }

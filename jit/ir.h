@@ -128,8 +128,8 @@ struct ir_unit {
 
 /* --- ir.c: building. Every function appends one operation and returns it (a scratch one if the unit is full), so that the
  * caller can set what is unusual: ir_add(u, IR_OP_add, 4, d, a)->fdef = ... ; default fdef and fuse are the row's. Where the row
- * says CC, FW or FR they are the safe ones: fdef none, fuse all (a shift by an immediate in `a`: none). flive: all, and
- * ir_begin's flags_in: all; pass_flags narrows them. gi: the guest instruction added last. --- */
+ * says CC, FW or FR they are the safe ones: fdef none, fuse all (a shift by an immediate in `a`: none). flive, fexit
+ * and ir_begin's flags_in: all; pass_flags narrows them. gi: the guest instruction added last. --- */
 void ir_begin(struct ir_unit *u, u32 mode);
 void ir_guest(struct ir_unit *u, const struct insn *in, s32 start, s32 end);    /* the next guest instruction, and its offsets */
 ir_val ir_temp(struct ir_unit *u);

@@ -6,7 +6,8 @@
  * instruction changes anything; guest instructions in order; one END, at the end.
  *
  * A temporary is defined (W) once. Operations that read and write (X) may change it further, but not one that ptr defined.
- * Flags that are not live after an operation (flive) count as undefined from there on.
+ * Flags that are not live after an operation (flive) count as undefined from there on; but a guest may read what its own
+ * instruction has left undefined.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -364,11 +365,18 @@ static u16 must_use(const struct ir_ins *ins)
     return use;
 }
 
+/* Flags that the guest instruction leaves undefined: they hold something, whatever it is. */
+static u16 undefined_by_guest(const struct check *k)
+{
+    const struct insn *in = k->ins->gi < k->u->guests ? k->u->guest[k->ins->gi] : NULL;
+    return in ? insn_rows[in->row].undef & IR_FLAGS : 0;
+}
+
 static bool check_flags(struct check *k)
 {
     const struct ir_ins *ins = k->ins;
     u16 fw = ir_rows[ins->op].fw;
-    if ((ins->fdef | ins->fuse | ins->flive) & ~IR_FLAGS)
+    if ((ins->fdef | ins->fuse | ins->flive | ins->fexit) & ~IR_FLAGS)
         return wrong(k, "masks hold status flags only");
     if (fw != IR_MASK_OWN && ins->fdef & ~fw)
         return wrong(k, "it defines flags that it cannot");
@@ -380,7 +388,7 @@ static bool check_flags(struct check *k)
         return wrong(k, "it reads flags that it does not say");
     if (ins->fuse & ~k->flags)
         return wrong(k, "it reads flags that are not defined");
-    k->flags = (k->flags | ins->fdef) & ins->flive;
+    k->flags = ((k->flags | ins->fdef) & ins->flive) | undefined_by_guest(k);
     return true;
 }
 

@@ -568,13 +568,15 @@ static eval_fn *const functions[IR_OP_COUNT] = {
 };
 
 /* The operation has run on the flags `before`: keeps what it does not define, makes wrong what has died with it. */
-static void settle_flags(struct eval *e, u32 before)
+static void settle_flags(struct eval *e, u32 before, bool exit)
 {
     const struct ir_ins *ins = e->ins;
+    enum ir_op op = (enum ir_op)ins->op;
+    bool has_exit = ir_rows[op].attr & IR_SIDE || op == IR_OP_jmp || op == IR_OP_call;
     u32 now = (before & ~(u32)ins->fdef) | (flags_status(e->c) & ins->fdef);
-    u16 dead = IR_FLAGS & ~ins->flive, fresh = dead & (u16)(ins->fdef | ~e->dead);
-    flags_set_status(e->c, now ^ fresh);
-    e->dead = dead;
+    u16 dead = IR_FLAGS & ~(exit && has_exit ? ins->fexit : ins->flive), alive = ins->fdef | (IR_FLAGS & ~e->dead);
+    flags_set_status(e->c, now ^ (dead & alive));
+    e->dead = (e->dead & ~ins->fdef) | dead;
 }
 
 static struct ir_left left(struct eval *e, u8 how, u64 rip)
@@ -592,7 +594,7 @@ struct ir_left ir_eval(const struct ir_unit *u, struct vcpu *c)
         enum next next = functions[e.ins->op](&e);
         if (next == LEAVE)
             return left(&e, IR_OP_step, rip_of(&e, u->offset[e.ins->gi]));
-        settle_flags(&e, before);
+        settle_flags(&e, before, next == EXIT);
         if (next == EXIT)
             return left(&e, e.ins->op, e.rip);
     }

@@ -9,7 +9,7 @@
  *
  * name.size, movzx and movsx with the source's size behind it, :condition; operands, `_` for one that is absent before one that
  * is not; immediate, target, offset of the return address; words for ins.bits, ptr's access (none: read) and address size (none: 8).
- * {f defined, use read, live live}: no braces stand for what ir_add sets. Small numbers are decimal, large ones and offsets are
+ * {f defined, use read, live live, exit live at the exit}: no braces stand for what ir_add sets. Small numbers are decimal, large ones and offsets are
  * hexadecimal; both are read everywhere. `;` begins a comment.
  *
  * A unit is `unit mode flags FLAGS temps n`, `guest offset` before the operations of each guest instruction, and `end offset`. All
@@ -242,6 +242,7 @@ char *ir_print_ins(char *buf, size_t size, const struct ir_ins *ins, bool with_f
         put_flags(&o, &separator, "f", ins->fdef);
         put_flags(&o, &separator, "use", ins->fuse);
         put_flags(&o, &separator, "live", ins->flive);
+        put_flags(&o, &separator, "exit", ins->fexit);
         put(&o, "}");
     }
     return buf;
@@ -568,15 +569,15 @@ static u16 parse_flags(struct in *in)
 
 static void parse_masks(struct in *in, struct ir_ins *ins)
 {
-    static const char *const names[3] = { "f", "use", "live" };
-    u16 *const masks[3] = { &ins->fdef, &ins->fuse, &ins->flive };
+    static const char *const names[4] = { "f", "use", "live", "exit" };
+    u16 *const masks[4] = { &ins->fdef, &ins->fuse, &ins->flive, &ins->fexit };
     if (!take(in, "{"))
         return;
-    ins->fdef = ins->fuse = ins->flive = 0;
+    ins->fdef = ins->fuse = ins->flive = ins->fexit = 0;
     if (take(in, "}"))
         return;
     do {
-        unsigned i = expect_one_of(in, names, 3, "f, use or live is missing");
+        unsigned i = expect_one_of(in, names, 4, "f, use, live or exit is missing");
         *masks[i] = parse_flags(in);
     } while (take(in, ","));
     expect(in, "}", "} is missing");
@@ -633,6 +634,7 @@ static void parse_ins(struct in *in, struct ir_unit *u)
     ins.gi = row->gi;
     ins.fdef = row->fdef;
     ins.flive = row->flive;
+    ins.fexit = row->fexit;
     if (ir_rows[op].fr != IR_MASK_CC)
         ins.fuse = row->fuse;
     parse_masks(in, &ins);
