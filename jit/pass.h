@@ -33,7 +33,7 @@ u32 pass_gpr_touched(const struct ir_ins *ins);
 /* The operation may leave the unit, or shows the guest's registers to somebody else. */
 static inline bool pass_observes(const struct ir_ins *ins)
 {
-    return ir_rows[ins->op].attr & (IR_FAULT | IR_SIDE | IR_END) || ins->op == IR_OP_interp;
+    return !pass_removed(ins) && ir_rows[ins->op].attr & (IR_FAULT | IR_SIDE | IR_END);
 }
 
 static inline u64 pass_truncate(u64 v, unsigned bytes) { return bytes >= 8 ? v : v & (((u64)1 << 8 * bytes) - 1); }

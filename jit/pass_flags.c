@@ -12,19 +12,19 @@
  * own and not in the fetch TLB, all flags are live. Across pages the answer holds for the page that is mapped there now;
  * -accel jit,cross=off does without.
  *
- * Indirect exits, system instructions (which may push the flags) and 16-bit branches (their targets wrap, depending on IP):
- * all live.
+ * Indirect exits, system instructions (which may push the flags) and, further ahead, 16-bit branches (their targets wrap,
+ * depending on IP): all live.
  *
  * Undefined flags. What a guest instruction leaves undefined is dead before it and not in flive of its operations:
  * whatever the host makes of it will do. Shifts by a register (and rows with CONDFL) may write nothing at all: behind them
- * everything live stays live before them, and in flive.
+ * everything live stays live before them, and in flive; fuse says which flags go through them.
  *
  * Faults and interrupts store the flags in a frame. A flag that no instruction reads may be stale there, unless exactflags is
  * on: then every operation that can fault reads all flags, and so do all exits (interrupts are taken there).
  *
  * flive of jcc, jz, jnz is what is live on either way; fexit is the exit alone.
  *
- * needs: fdef, fuse; guest[] and offset[] (where they are known)   sets: flive, fexit, flags_in   breaks: nothing
+ * needs: fdef, fuse; guest[] and offset[] (where they are known)   sets: flive, fexit, flags_in; fuse exactly   breaks: nothing
  */
 #include "jit/pass.h"
 
@@ -184,17 +184,17 @@ static u16 look_ahead(struct look *l, s32 offset, unsigned budget, unsigned fork
 
 /* --- the unit --- */
 
-static u16 exit_live(struct look *l, const struct ir_ins *ins)
+static bool has_target(unsigned op)
+{
+    return op == IR_OP_jcc || op == IR_OP_jz || op == IR_OP_jnz || op == IR_OP_jmp || op == IR_OP_call;
+}
+
+static u16 target_live(struct look *l, const struct ir_ins *ins)
 {
     const struct jit_options *opt = l->env->opt;
-    switch (ins->op) {
-    case IR_OP_jcc: case IR_OP_jz: case IR_OP_jnz: case IR_OP_jmp: case IR_OP_call:
-        if (!opt->liveness || opt->exactflags || mode_code_size(l->u->mode) == 2 || ins->imm != (s32)ins->imm)
-            return IR_FLAGS;
-        return look_ahead(l, (s32)ins->imm, LOOK_INSNS, LOOK_FORKS);
-    default:
+    if (!opt->liveness || opt->exactflags || ins->imm != (s32)ins->imm)
         return IR_FLAGS;
-    }
+    return look_ahead(l, (s32)ins->imm, LOOK_INSNS, LOOK_FORKS);
 }
 
 static bool is_shift(unsigned op) { return op >= IR_OP_shl && op <= IR_OP_shrd; }
@@ -228,23 +228,26 @@ static u16 undefined_by(const struct ir_unit *u, const struct ir_ins *ins)
     return insn_rows[in->row].undef;
 }
 
-static u16 op_reads(const struct ir_ins *ins, bool may_keep)
+/* Flags that it reads if `live` are read later. */
+static u16 op_reads(const struct ir_unit *u, const struct ir_ins *ins, u16 live)
 {
     if (ir_rows[ins->op].fr == IR_MASK_CC)
         return ir_cc_flags(ins->cc);
-    if (may_keep && is_shift(ins->op))      /* fuse says that the flags go through it: that matters only if they are live */
-        return ins->op == IR_OP_rcl || ins->op == IR_OP_rcr ? IR_C : 0;
-    return ins->fuse;
+    if (!op_may_keep(u, ins))
+        return ins->fuse;
+    /* fuse has flags that go through it as well */
+    u16 reads = is_shift(ins->op) ? (ins->op == IR_OP_rcl || ins->op == IR_OP_rcr ? IR_C : 0)
+                                  : insn_rows[guest_of(u, ins)->row].reads & IR_FLAGS;
+    return ins->fuse & (reads | live);
 }
 
 static u16 live_before(const struct ir_unit *u, const struct ir_ins *ins, u16 live, bool exact)
 {
-    bool keep = op_may_keep(u, ins);
     if (exact && ir_rows[ins->op].attr & IR_FAULT)
         return IR_FLAGS;
-    if (!keep)
+    if (!op_may_keep(u, ins))
         live &= (u16)~ins->fdef;
-    return live | op_reads(ins, keep);
+    return live | ins->fuse;
 }
 
 void pass_flags(struct ir_unit *u, struct pass_env *env)
@@ -255,16 +258,15 @@ void pass_flags(struct ir_unit *u, struct pass_env *env)
     look_begin(&l, u, env);
     for (unsigned i = u->count; i-- > 0;) {
         struct ir_ins *ins = &u->ins[i];
-        u8 attr = ir_rows[ins->op].attr;
         if (ins->gi != gi)      /* the last operation of a guest instruction */
             live &= (u16)~undefined_by(u, ins);
         gi = ins->gi;
-        if (attr & (IR_SIDE | IR_END)) {
-            ins->fexit = exit_live(&l, ins);
-            live = attr & IR_END ? ins->fexit : live | ins->fexit;
+        if (has_target(ins->op)) {
+            ins->fexit = target_live(&l, ins);
+            live = ir_rows[ins->op].attr & IR_END ? ins->fexit : live | ins->fexit;
         }
-        /* What an operation of the guest instruction defines for another one of it counts, undefined or not. */
         ins->flive = live;
+        ins->fuse = op_reads(u, ins, live);
         live = live_before(u, ins, live, env->opt->exactflags);
     }
     u->flags_in = live;

@@ -3,7 +3,7 @@
  * One walk forward keeps for each temporary what it is made of, if that is simple: an immediate, a guest register, or a
  * guest register (or the PC) plus a displacement. A use is rewritten where
  *
- *   copy        t = mov.s r        t -> r         in any operand that is only read, at a width up to s
+ *   copy        t = mov.s r        t -> r         in any operand that is only read, at a width up to s (movzx: from s)
  *   constant    t = mov.s imm      t -> imm       in `a` of moves and arithmetic; 8 bytes wide only what 32 bits can say
  *   sum         t = lea.s [r + n]  [t + m] -> [r + (n + m)]     in lea and ptr, addresses up to s wide
  *
@@ -59,6 +59,11 @@ static void define(struct fold *f, const struct ir_ins *ins)
         v->base = ins->a;
         v->version = version_of(f, ins->a);
         v->disp = ins->op == IR_OP_lea ? ins->disp : 0;
+    } else if (ins->op == IR_OP_movzx && ir_is_gpr(ins->a)) {
+        v->kind = SUM;
+        v->size = ins->size2;
+        v->base = ins->a;
+        v->version = version_of(f, ins->a);
     }
 }
 
@@ -188,6 +193,12 @@ static bool makes_one_value(const struct ir_ins *ins)
     }
 }
 
+/* What def makes, in def's width or at most what it was extended from, is what `mov` of that size carries. */
+static bool same_width(const struct ir_ins *def, unsigned size)
+{
+    return def->size == size || (def->op == IR_OP_movzx && def->size2 == size);
+}
+
 /* `mov r, t` at i is the only use of t: t's definition may make r instead. */
 static bool carried(const struct fold *f, unsigned i)
 {
@@ -196,12 +207,25 @@ static bool carried(const struct fold *f, unsigned i)
         return false;
     unsigned at = f->defined_at[mov->a - IR_T];
     const struct ir_ins *def = &f->u->ins[at];
-    if (at >= i || def->d != mov->a || def->size != mov->size || def->gi != mov->gi || !makes_one_value(def))
+    if (at >= i || def->d != mov->a || !same_width(def, mov->size) || def->gi != mov->gi || !makes_one_value(def))
         return false;
     for (unsigned k = at + 1; k < i; k++)
         if (pass_observes(&f->u->ins[k]) || pass_gpr_touched(&f->u->ins[k]) & 1u << (mov->d - IR_G))
             return false;
     return true;
+}
+
+/* def makes what the move carries. */
+static void make_there(struct ir_ins *def, struct ir_ins *mov)
+{
+    def->d = mov->d;
+    if (def->size != mov->size) {       /* an extension that nobody sees */
+        def->op = IR_OP_mov;
+        def->size = mov->size;
+        def->size2 = 0;
+    }
+    mov->d = mov->a = IR_NONE;
+    pass_remove(mov);
 }
 
 void pass_fold(struct ir_unit *u, struct pass_env *env)
@@ -219,12 +243,8 @@ void pass_fold(struct ir_unit *u, struct pass_env *env)
     }
     pass_compact(u);
     count_uses(&f);
-    for (unsigned i = 0; i < u->count; i++) {
-        if (!carried(&f, i))
-            continue;
-        u->ins[f.defined_at[u->ins[i].a - IR_T]].d = u->ins[i].d;
-        pass_remove(&u->ins[i]);
-        u->ins[i].d = u->ins[i].a = IR_NONE;
-    }
+    for (unsigned i = 0; i < u->count; i++)
+        if (carried(&f, i))
+            make_there(&u->ins[f.defined_at[u->ins[i].a - IR_T]], &u->ins[i]);
     pass_compact(u);
 }
