@@ -57,6 +57,13 @@ class Row:
         return remarks + ["%s: %s" % pair for pair in self.problems.items()]
 
 
+def time_not_running(rows):
+    """The share of all time between the markers in which the process had no CPU."""
+    results = [r for row in rows for own in row.results.values() for r in own]
+    wall = sum(r.wall for r in results)
+    return 1 - sum(r.cpu for r in results) / wall if wall else 0
+
+
 def geometric(values):
     values = [v for v in values if v]
     return math.exp(sum(math.log(v) for v in values) / len(values)) if values else None
@@ -124,14 +131,21 @@ def group_table(rows, machines):
     return "\n".join(aligned(lines))
 
 
-def extras_table(boots, memory):
+def extras_table(boots, memory, initrd):
     """Boot times and memory of the emulators."""
     lines = [["emulator", "guest", "power-on to shell s", "CPU s", "peak MiB beyond guest RAM", "peak resident MiB", ""]]
-    for (bits, machine), (wall, cpu) in boots.items():
-        lines.append([machine, "%d-bit" % bits, number(wall), number(cpu)])
-    for (bits, machine), (beyond, resident) in memory.items():
-        lines.append([machine, "%d-bit" % bits, "", "", number(beyond / 2**20, 0), number(resident / 2**20, 0)])
-    return "\n".join(aligned([line + [""] * (7 - len(line)) for line in lines]))
+    for bits, machine in dict.fromkeys(list(boots) + list(memory)):
+        wall, cpu = boots.get((bits, machine), (None, None))
+        beyond, resident = memory.get((bits, machine), (None, None))
+        lines.append([machine, "%d-bit" % bits, number(wall), number(cpu), number(mebibytes(beyond), 0),
+                      number(mebibytes(resident), 0), ""])
+    note = "".join("\n(%d-bit: the initramfs of %d MiB, of which emulators keep a copy, is among the memory beyond guest RAM)" %
+                   (bits, mebibytes(size)) for bits, size in initrd.items())
+    return "\n".join(aligned(lines)) + note
+
+
+def mebibytes(size):
+    return None if size is None else size / 2**20
 
 
 # --- translator statistics -------------------------------------------------------------------------------------
@@ -175,7 +189,7 @@ def write_json(path, rows, machines, extras):
                 groups=[{"bits": bits, "group": group, **means} for (bits, group), means in groups_of(rows, machines).items()],
                 boot=keyed({k: {"seconds": w, "cpu": c} for k, (w, c) in extras["boots"].items()}),
                 memory=keyed({k: {"beyond_ram": b, "resident": r} for k, (b, r) in extras["memory"].items()}),
-                statistics=keyed(extras["statistics"]),
+                initramfs_bytes=extras["initrd"], statistics=keyed(extras["statistics"]),
                 derived=keyed({k: derived(v) for k, v in extras["statistics"].items()}),
                 not_run=extras["not_run"])
     with open(path, "w") as f:
