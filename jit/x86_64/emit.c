@@ -273,6 +273,9 @@ bool emit_unit(struct jit *j, u8 *rw, const struct ir_unit *u, struct code_unit 
     memset(e->temp_reg, NO_REG, u->temps);
     find_last_uses(e);
     emit_entrances(e);
+    e->ins = &u->ins[0];
+    if (out->executed)
+        emit_executed(e);
     for (unsigned i = 0; i < u->count && !e->full; i++) {
         e->index = (u16)i;
         emit_one(e, &u->ins[i]);

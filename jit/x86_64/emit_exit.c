@@ -337,6 +337,30 @@ static u64 link_address(struct emit *e, const struct code_link *l)
     return (u64)(uintptr_t)(e->out->links + (l - e->link));
 }
 
+/* Counts down, without flags; at 0 the dispatcher gets its turn and makes the unit again. */
+void emit_executed(struct emit *e)
+{
+    emit_mov_imm(e, R10, (u64)(uintptr_t)e->out->executed);
+    enc(e, W, 0x8b, RCX, rm_mem(R10, 0));
+    enc(e, W, 0x8d, RCX, rm_mem(RCX, -1));
+    enc(e, W, 0x89, RCX, rm_mem(R10, 0));
+    put8(e, 0xe3);                      /* jrcxz over the next jump */
+    put8(e, 2);
+    put8(e, 0xeb);
+    put8(e, 5);
+    emit_tail(e, TAIL_AGAIN, emit_jump(e));
+}
+
+static void tail_again(struct emit *e)
+{
+    bool wide_rip = wide(e);
+    if (e->flags == FLAGS_HOST)
+        flags_save(e);
+    enc(e, W, 0x8b, R11, rm_vcpu(VCPU_DISP(jit.pc)));
+    enc(e, wide_rip ? W : D, 0x8d, R11, rm_mem(R11, e->u->offset[0]));
+    emit_jump_to(e, fixed->leave_lookup);
+}
+
 /* --- tails ---------------------------------------------------------------------------------------------------------- */
 
 static void tail_miss(struct emit *e, struct tail *t)
@@ -386,6 +410,7 @@ static void one_tail(struct emit *e, struct tail *t)
         emit_mov_imm(e, RCX, link_address(e, t->link));
         emit_jump_to(e, fixed->leave_landing);
         break;
+    case TAIL_AGAIN: tail_again(e); break;
     case TAIL_GO: go(e, t->link, t->need & 1, t->need & 2); break;
     }
     for (unsigned i = 0; i < 2; i++)

@@ -294,10 +294,18 @@ static void load_control(struct emit *e, const struct ir_ins *ins, bool x87)
     emit_release(e, reg);
 }
 
+static bool rcx_is_free(const struct emit *e)
+{
+    for (unsigned i = 0; i < SCRATCH_COUNT; i++)
+        if (scratch_regs[i] == RCX)
+            return !(e->taken >> i & 1);
+    return false;
+}
+
 /* PCMPESTRI, PCMPISTRI: the index goes to ECX, which is not where the guest's RCX lives and may be in use. */
 static void compare_strings(struct emit *e, const struct form *f)
 {
-    const unsigned keep = emit_scratch(e);
+    const unsigned keep = rcx_is_free(e) ? RCX : emit_scratch(e);
     if (keep != RCX)
         enc(e, (struct enc){ .w = true }, 0x8b, keep, rm_reg(RCX));
     if (f->in->vex)
@@ -305,10 +313,11 @@ static void compare_strings(struct emit *e, const struct form *f)
     else
         write_legacy(e, f);
     put8(e, f->imm);
-    emit_defined(e, IR_G + GPR_RCX, RCX, 4);
-    if (keep != RCX)
+    enc(e, (struct enc){ 0 }, 0x8b, host_of_gpr[GPR_RCX], rm_reg(RCX));
+    if (keep != RCX) {
         enc(e, (struct enc){ .w = true }, 0x8b, RCX, rm_reg(keep));
-    emit_release(e, keep);
+        emit_release(e, keep);
+    }
 }
 
 static bool is_compare_flags(interp_fn *run)
