@@ -21,7 +21,7 @@
 #include "cpu/icache.h"
 #include "cpu/interp_forms.h"
 
-enum { HASH_SIZE = 1 << 15, PAGE_HASH_SIZE = 1 << 12, MEMORY_SLOTS = 1 << 16, COPIES = 256 };
+enum { HASH_SIZE = 1 << 15, PAGE_HASH_SIZE = 1 << 12, MEMORY_SLOTS = ENGINE_MEMORY_SLOTS, COPIES = 256 };
 enum { ARENA_BYTES = 32 << 20, BLOCK_BYTES = sizeof(struct block) + (BLOCK_INSNS + 1) * sizeof(struct insn) };
 enum { CHUNK = 64, MAX_LENGTH = 15 };
 
@@ -101,12 +101,18 @@ static void kill(struct icache *ic, struct block *b)
 
 /* --- writes ------------------------------------------------------------------------------------------------------ */
 
+/* Is there translated code that was made from memory of that slot? */
+static bool engine_holds(const struct vcpu *c, unsigned memory)
+{
+    return c->engine && c->engine->holds_memory(c, memory);
+}
+
 static void page_written(struct vcpu *c, gpa first, gpa last)
 {
     struct icache *ic = c->icache;
     struct block **at = &ic->pages[page_hash_of(first)], *b;
     u64 left = 0;
-    unsigned memory = MEMORY_SLOTS;
+    unsigned memory = c->engine ? c->engine->code_written(c, first, last - first + 1) : MEMORY_SLOTS;
     while ((b = *at)) {
         bool here = (b->pa & PAGE_MASK) == (first & PAGE_MASK);
         if (here && b->pa <= last && first < b->pa + b->bytes) {
@@ -118,7 +124,7 @@ static void page_written(struct vcpu *c, gpa first, gpa last)
             at = &b->next_page;
         }
     }
-    if (!left && memory < MEMORY_SLOTS && !ic->memory[memory])
+    if (!left && memory < MEMORY_SLOTS && !ic->memory[memory] && !engine_holds(c, memory))
         codepages_clear(c->mmu.phys, first & PAGE_MASK);
 }
 
@@ -146,7 +152,8 @@ static void drop_all(struct vcpu *c)
     struct icache *ic = c->icache;
     for (unsigned i = 0; i < PAGE_HASH_SIZE; i++)
         for (struct block *b = ic->pages[i]; b; b = b->next_page)
-            codepages_clear(c->mmu.phys, b->pa & PAGE_MASK);
+            if (!engine_holds(c, b->memory))
+                codepages_clear(c->mmu.phys, b->pa & PAGE_MASK);
     memset(ic->hash, 0, sizeof(ic->hash));
     memset(ic->pages, 0, sizeof(ic->pages));
     memset(ic->memory, 0, sizeof(ic->memory));
@@ -204,7 +211,7 @@ struct block *icache_build(struct vcpu *c, gpa pa, const u8 *host)
         drop_all(c);
     struct block *b = (struct block *)(ic->arena + ic->used);
     *b = (struct block){ .pa = pa, .mode = c->code_size };
-    b->memory = (u16)(((uintptr_t)host >> PAGE_SHIFT) & (MEMORY_SLOTS - 1));
+    b->memory = (u16)engine_memory_slot(host);
     decode_block(c, b, host, PAGE_SIZE - (unsigned)(pa & ~PAGE_MASK));
     if (!b->count)
         return NULL;

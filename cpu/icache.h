@@ -1,4 +1,4 @@
-/* icache.h - decoded blocks: private to interp.c and icache.c. */
+/* icache.h - decoded blocks: private to interp.c, icache.c and the translator's dispatcher. */
 #ifndef SHADOW86_ICACHE_H
 #define SHADOW86_ICACHE_H
 
@@ -16,6 +16,9 @@ struct block {
     u8 mode;                    /* 2, 4, 8 */
     bool sys;                   /* its last instruction may change anything (ATTR_SYS) */
     u16 memory;                 /* slot in icache.memory */
+    u32 executed;               /* the translator's: how often the interpreter has run it */
+    bool left;                  /* the translator's: it could not translate it */
+    bool flags;                 /* the translator's: a unit made of it must keep all flags */
     struct insn insn[] __attribute__((aligned(64)));
 } __attribute__((aligned(64)));
 #define BLOCK_DEAD (~(gpa)0)

@@ -4,7 +4,7 @@
  * been delivered, or an instruction with ATTR_SYS has run: after each of these, anything may have changed. In between,
  * mode and privilege stay as they are. How a block runs is told in interp_forms.h.
  *
- * One instruction at a time (step_one) run: what crosses a page or CS's limit, code that is not in memory (MMIO), the
+ * One instruction at a time (interp_one) run: what crosses a page or CS's limit, code that is not in memory (MMIO), the
  * last instructions before icount_limit, and everything while cpu_stepping.
  *
  * Checks that depend on the state at run time (CPL, mode, availability of the floating-point unit) are done by
@@ -215,21 +215,20 @@ static void fault_at(struct vcpu *c, u64 rip)
     exception_deliver(c);
 }
 
-static void step_one(struct vcpu *c)
+const struct insn *interp_one(struct vcpu *c)
 {
     const struct insn *in = fetch_one(c);
     if (!in) {
         exception_deliver(c);
-        return;
+        return NULL;
     }
     u64 rip = c->rip;
     c->rip = rip + in->len;     /* RIP-relative operands still name GPR_RIP: it is in no block */
-    if (!in->run(c, in)) {
+    if (!in->run(c, in))
         fault_at(c, rip);
-        return;
-    }
-    if (++c->icount >= c->icount_limit)
+    else if (++c->icount >= c->icount_limit)
         cpu_raise(c, PEND_TIMER);
+    return in;
 }
 
 void interp_step(struct vcpu *c)
@@ -237,14 +236,7 @@ void interp_step(struct vcpu *c)
     if (!debug_step_begin(c))
         exception_deliver(c);
     else
-        step_one(c);
-}
-
-/* Requests that concern the guest now: an interrupt that IF holds back does not. */
-static u32 requests(const struct vcpu *c)
-{
-    u32 p = atomic_load_explicit(&c->pending, memory_order_relaxed);
-    return likely(!p) ? 0 : c->eflags & EFL_IF ? p : p & ~(u32)PEND_INTR;
+        interp_one(c);
 }
 
 /* A block stopped early: at a fault, which is delivered (the result is false then), or because its code was written. */
@@ -268,25 +260,35 @@ static inline bool run_block(struct vcpu *c, const struct block *b)
     return true;
 }
 
+bool interp_fetch(struct vcpu *c, gpa *pa, const u8 **host)
+{
+    if (unlikely(!check_rip(c))) {
+        exception_deliver(c);
+        return false;
+    }
+    if (likely(mmu_fetch(&c->mmu, code_linear(c, c->rip), c->mmu.view, pa, host)))
+        return true;
+    mem_page_fault(c);
+    exception_deliver(c);
+    return false;
+}
+
+struct block *interp_decoded(struct vcpu *c, gpa pa, const u8 *host)
+{
+    struct block *b = icache_find(c->icache, pa, c->code_size);
+    return b || !host ? b : icache_build(c, pa, host);
+}
+
 /* The block at RIP; NULL if something else was done in its place (one instruction, a fault). */
 static struct block *enter(struct vcpu *c)
 {
     gpa pa;
     const u8 *host;
-    if (!check_rip(c)) {
-        exception_deliver(c);
+    if (!interp_fetch(c, &pa, &host))
         return NULL;
-    }
-    if (!mmu_fetch(&c->mmu, code_linear(c, c->rip), c->mmu.view, &pa, &host)) {
-        mem_page_fault(c);
-        exception_deliver(c);
-        return NULL;
-    }
-    struct block *b = icache_find(c->icache, pa, c->code_size);
-    if (!b && host)
-        b = icache_build(c, pa, host);
+    struct block *b = interp_decoded(c, pa, host);
     if (!b)
-        step_one(c);
+        interp_one(c);
     return b;
 }
 
@@ -309,25 +311,41 @@ static inline struct block *follow(struct vcpu *c, struct block *b)
     return n;
 }
 
+static u64 code_limit(const struct vcpu *c) { return in_64bit_mode(c) ? UINT64_MAX : c->seg[SEG_CS].limit; }
+
+/* Does b end behind CS's limit, or may it reach icount_limit? */
+static inline bool too_long(const struct vcpu *c, const struct block *b, u64 limit)
+{
+    return unlikely(c->rip + b->bytes - 1 > limit) || unlikely(c->icount + b->count >= c->icount_limit);
+}
+
+void interp_block(struct vcpu *c, const struct block *b)
+{
+    if (too_long(c, b, code_limit(c)))
+        interp_one(c);
+    else
+        run_block(c, b);
+}
+
 /* Mode and CS are as they were until something makes it return. */
-static void run_blocks(struct vcpu *c)
+void interp_blocks(struct vcpu *c)
 {
     struct block *b = enter(c);
-    u64 limit = in_64bit_mode(c) ? UINT64_MAX : c->seg[SEG_CS].limit;
+    u64 limit = code_limit(c);
     while (b) {
-        if (unlikely(c->rip + b->bytes - 1 > limit) || unlikely(c->icount + b->count >= c->icount_limit)) {
-            step_one(c);
+        if (too_long(c, b, limit)) {
+            interp_one(c);
             return;
         }
         bool sys = b->sys;
-        if (!run_block(c, b) || sys || unlikely(requests(c)))
+        if (!run_block(c, b) || sys || unlikely(cpu_requests(c)))
             return;
         b = follow(c, b);
     }
 }
 
 /* With a debugger's stops: one block without any inside, or one instruction. */
-static void run_debugged(struct vcpu *c)
+void interp_debugged(struct vcpu *c)
 {
     struct block *b;
     if (debugger_stops_here(c))
@@ -335,10 +353,8 @@ static void run_debugged(struct vcpu *c)
     if (cpu_stepping(c) || debugger_single_steps(c))
         interp_step(c);
     else if ((b = enter(c))) {
-        u64 limit = in_64bit_mode(c) ? UINT64_MAX : c->seg[SEG_CS].limit;
-        if (c->rip + b->bytes - 1 > limit || c->icount + b->count >= c->icount_limit ||
-            debugger_stops_inside(c, cpu_pc(c) + 1, b->bytes - 1))
-            step_one(c);
+        if (too_long(c, b, code_limit(c)) || debugger_stops_inside(c, cpu_pc(c) + 1, b->bytes - 1))
+            interp_one(c);
         else
             run_block(c, b);
     }
@@ -348,13 +364,13 @@ static void run_debugged(struct vcpu *c)
 void interp_run(struct vcpu *c)
 {
     for (;;) {
-        if (unlikely(requests(c)) && !cpu_boundary(c))
+        if (unlikely(cpu_requests(c)) && !cpu_boundary(c))
             return;
         if (unlikely(c->debugged))
-            run_debugged(c);
+            interp_debugged(c);
         else if (unlikely(cpu_stepping(c)))
             interp_step(c);
         else
-            run_blocks(c);
+            interp_blocks(c);
     }
 }

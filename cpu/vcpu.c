@@ -81,6 +81,8 @@ void vcpu_free(struct vcpu *c)
 {
     if (!c)
         return;
+    if (c->engine)
+        c->engine->free(c);
     icache_free(c);
     mmu_fini(&c->mmu);
     free(c);        /* the first member of its box */
@@ -206,7 +208,14 @@ void cpu_sipi(struct vcpu *c, u8 vector)
 /* ----------------------------------------------------------------------------------------------------- running --- */
 
 void cpu_attach(struct vcpu *c) { mmu_attach(&c->mmu); }
-void cpu_run(struct vcpu *c) { interp_run(c); }
+
+void cpu_run(struct vcpu *c)
+{
+    if (c->engine)
+        c->engine->run(c);
+    else
+        interp_run(c);
+}
 
 /* A stop request stays for cpu_run. A halted CPU executes nothing unless something wakes it. */
 void cpu_step(struct vcpu *c)

@@ -359,5 +359,22 @@ void icache_free(struct vcpu *c);
 /* --- the interpreter: interp.c --- */
 void interp_run(struct vcpu *c);    /* runs until cpu_boundary says stop */
 void interp_step(struct vcpu *c);   /* exactly one instruction (or one iteration of a REP string), faults delivered */
+/* Requests that concern the guest now: an interrupt that IF holds back does not. */
+static inline u32 cpu_requests(const struct vcpu *c)
+{
+    u32 p = atomic_load_explicit(&c->pending, memory_order_relaxed);
+    return likely(!p) ? 0 : c->eflags & EFL_IF ? p : p & ~(u32)PEND_INTR;
+}
+
+/* --- its parts, for the translator's dispatcher. None while cpu_stepping. --- */
+struct block;
+/* RIP's physical address; host: the byte there, NULL if it is not memory. False: a fault was delivered. */
+bool interp_fetch(struct vcpu *c, gpa *pa, const u8 **host);
+struct block *interp_decoded(struct vcpu *c, gpa pa, const u8 *host);   /* NULL: no block is possible there, interp_one */
+void interp_block(struct vcpu *c, const struct block *b);   /* b stands at RIP: runs it, or one instruction */
+/* One instruction at RIP, whatever it is. Returns it, good until the next one is decoded; NULL: the fetch faulted. */
+const struct insn *interp_one(struct vcpu *c);
+void interp_blocks(struct vcpu *c);     /* runs until something is to be looked at */
+void interp_debugged(struct vcpu *c);   /* the same while c->debugged */
 
 #endif

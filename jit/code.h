@@ -60,7 +60,8 @@ struct code_unit {
     u32 part;                   /* of its page that lies inside of CS: units.c */
     u16 memory;                 /* units.c: slot of the host page that its code was read from */
     bool in_jump;               /* it was in the table of indirect jumps */
-    u64 *executed;              /* counts entries while the unit waits to be made again as a superblock; NULL: not counted */
+    u64 *executed;              /* entries left until the unit is made again as a superblock, then code leaves with LEAVE_LOOKUP
+                                   at its start; NULL: not counted */
 };
 
 /* Metadata with the life of the segment that is being filled; aligned to 16. NULL: no memory, give up this unit. */

@@ -31,6 +31,7 @@ struct vcpu;
     X(cache, 128, "N: MiB of code cache") \
     X(limit, 0, "N: translate only the first N units (0: all)") \
     X(count, 0, "on|off: count executed instructions exactly") \
+    X(verify, 0, "on|off: check the IR of every unit") \
     X(check, 0, "on|off: run the interpreter in lockstep, stop at the first difference")
 struct jit_options {
 #define X(name, value, text) u32 name;
@@ -48,8 +49,6 @@ void jit_options_help(FILE *to);
 bool jit_new(struct vcpu *c, const struct jit_options *o, char *err, size_t errlen);
 void jit_free(struct vcpu *c);          /* writes the statistics */
 void jit_run(struct vcpu *c);           /* cpu_run with a translator: as interp_run */
-/* Memory [a, a + bytes) (physical, one page) has changed: called by the owner of decoded blocks (cpu/icache.c). */
-void jit_code_written(struct vcpu *c, u64 a, u64 bytes);
 /* Name and value of every counter. */
 void jit_stats(struct vcpu *c, void (*item)(void *ctx, const char *name, u64 value), void *ctx);
 

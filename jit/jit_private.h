@@ -77,15 +77,19 @@ struct jit {
     unsigned max_guests;            /* for translate_unit: make it no longer than that */
     bool super;                     /* for translate_unit: a superblock, follow likely branches */
     bool keep_flags;                /* for pass_flags: all flags live at the exits (liveness=off for this unit) */
-    u8 page[PAGE_SIZE + 16];        /* copy of the guest's page, so that nobody changes it meanwhile */
 
     /* stats.c */
     u64 *interpreted;               /* by row of insn.def: left to the interpreter by code */
     struct { const char *why; u64 n; } reason[REASONS];
 };
 
+/* mmu/: host address of [a, a + bytes) if it is in one page of RAM that may be accessed that way, else NULL. */
+u8 *mmu_host(struct mmu *m, gla a, unsigned bytes, enum access access, enum view view);
+
 static inline struct jit *jit_of(const struct vcpu *c) { return c->jit.jit; }
 u64 jit_now_ns(void);                                       /* stats.c */
+/* jit_new with another backend, for tests. */
+bool jit_new_with(struct vcpu *c, const struct jit_options *o, const struct backend *backend, char *err, size_t errlen);
 
 /* --- codecache.c --- */
 bool codecache_new(struct jit *j, char *err, size_t errlen);        /* writes the backend's fixed code */

@@ -1,0 +1,368 @@
+/* dispatch.c - running translated code: finding it, entering it, and what to do when it leaves.
+ *
+ * jit_run mirrors interp_run. Between units it looks at requests, at the mode and at the debugger; what runs then is a unit,
+ * or, for code that is not worth one yet (option hot) or cannot have one, a decoded block or a single instruction of the
+ * interpreter. Translated code goes from unit to unit by itself, through links that are made here when code first comes
+ * to their stubs, through the table of indirect jumps, and through return addresses.
+ *
+ * Mode. Units belong to a mode word, which cannot change inside of them: what could change it is the interpreter's (`step`),
+ * or makes jit_interp say so. Counting against a limit (the instruction-count clock) is a mode of its own, without links, so
+ * that no unit starts which might overrun the limit.
+ *
+ * Generations. genkey << 48 is added to every address that a key proves. It is another number for each combination of mode, CS
+ * base and limit, and state of the fetch translations (mmu.fetch_epoch), so whatever leads from page to page stays
+ * good exactly as long as the same pages are mapped there; and comes back to life when a mode returns.
+ *
+ * Flags are in the interpreter's lazy form outside of code and in the backend's inside: jit_enter and jit_interp convert.
+ */
+#include "cpu/flags.h"
+#include "cpu/icache.h"
+#include "cpu/interp.h"
+#include "jit/jit_private.h"
+
+/* --- mode and generation ---------------------------------------------------------------------------------------------- */
+
+static u32 flat_segments(const struct vcpu *c)
+{
+    u32 flat = 0;
+    if (c->code_size == 8)
+        return 1u << SEG_ES | 1u << SEG_CS | 1u << SEG_SS | 1u << SEG_DS;
+    for (unsigned s = 0; s < SEG_COUNT; s++)
+        flat |= (u32)(c->seg[s].flat_read && (s == SEG_CS || c->seg[s].flat_write)) << s;
+    return flat;
+}
+
+u32 jit_mode(const struct vcpu *c)
+{
+    return (u32)(c->code_size >> 2 | (c->stack_size >> 2) << MODE_STACK_SHIFT) | (u32)c->mmu.view << MODE_VIEW_SHIFT |
+           flat_segments(c) << MODE_FLAT_SHIFT | (c->cpl == 3 ? MODE_USER : 0) | (in_protected_mode(c) ? MODE_PROTECTED : 0);
+}
+
+static u32 counting(const struct jit *j)
+{
+    return j->cpu->icount_limit != UINT64_MAX ? MODE_COUNT_INSNS | MODE_LIMITED : j->opt.count ? MODE_COUNT_INSNS : 0;
+}
+
+static void use_generation(struct jit *j)
+{
+    u64 h = (j->epoch ^ j->cs_base >> 4 ^ (u64)j->cs_limit << 7 ^ (u64)j->mode << 13) * 0x9e3779b97f4a7c15;
+    struct generation *g = &j->generation[h >> 56 & (GENERATION_SLOTS - 1)];
+    if (!g->number || g->mode != j->mode || g->epoch != j->epoch || g->cs_base != j->cs_base || g->cs_limit != j->cs_limit) {
+        u16 number = invalidate_next_generation(j);
+        *g = (struct generation){ j->epoch, j->cs_base, j->cs_limit, j->mode, number };
+    }
+    j->cpu->jit.genkey = (u64)g->number << 48;
+}
+
+void jit_prepare(struct jit *j)
+{
+    const struct vcpu *c = j->cpu;
+    bool wide = c->code_size == 8;
+    u32 mode = jit_mode(c) | counting(j), limit = wide ? 0xffffffff : c->seg[SEG_CS].limit;
+    u64 base = wide ? 0 : c->seg[SEG_CS].base, epoch = c->mmu.fetch_epoch[c->mmu.view];
+    if (likely(mode == j->mode && epoch == j->epoch && base == j->cs_base && limit == j->cs_limit))
+        return;
+    j->mode = mode;
+    j->epoch = epoch;
+    j->cs_base = base;
+    j->cs_limit = limit;
+    use_generation(j);
+}
+
+/* --- places ------------------------------------------------------------------------------------------------------------ */
+
+static u64 truncate_rip(const struct vcpu *c, u64 rip) { return c->code_size == 8 ? rip : (u32)rip; }
+static gla linear(const struct vcpu *c, u64 rip)
+{
+    return c->code_size == 8 ? rip : (u32)(c->seg[SEG_CS].base + rip);
+}
+/* RIP of byte 0 of the page on which RIP lies. */
+static u64 page_rip(const struct vcpu *c, u64 rip) { return truncate_rip(c, rip - (linear(c, rip) & ~PAGE_MASK)); }
+
+/* --- links and jumps that wait for their targets ------------------------------------------------------------------------ */
+
+static bool may_link(const struct jit *j, const struct code_link *l)
+{
+    if (!j->opt.chain || j->opt.check || j->mode & MODE_LIMITED)
+        return false;
+    return l->kind == LINK_RETURN ? j->opt.returns : !l->key || j->opt.cross;
+}
+
+/* The key of a link to RIP; 0: on the page. False: no link is possible. */
+static bool link_key(const struct jit *j, const struct code_link *l, const struct code_unit *u, u64 *key)
+{
+    const struct vcpu *c = j->cpu;
+    u32 offset = (u32)l->target & 4095;
+    if (offset != (u->pa & ~PAGE_MASK))
+        return false;
+    if (l->kind == LINK_RETURN) {
+        *key = c->rip + c->jit.genkey;
+        return true;
+    }
+    *key = l->key ? page_rip(c, c->rip) + c->jit.genkey : 0;
+    if (l->key)
+        return truncate_rip(c, j->open.pc + (u64)(s64)(l->target & ~4095)) == page_rip(c, c->rip);
+    return l->target == (s32)offset && (u->pa & PAGE_MASK) == (l->from->pa & PAGE_MASK) && u->part == l->from->part;
+}
+
+/* `from` has dropped flags that its target, as it is now, might read. It must not be made that way again. */
+static void remake_with_flags(struct jit *j, struct code_unit *from)
+{
+    struct block *b = icache_find(j->cpu->icache, from->pa, j->cpu->code_size);
+    if (b)
+        b->flags = true;
+    unit_kill(j, from);
+    invalidate_paths(j);
+    j->count.units_remade++;
+}
+
+static void close_link(struct jit *j, struct code_unit *u)
+{
+    struct code_link *l = j->open.link;
+    u64 key;
+    j->open.link = NULL;
+    if (j->open.evictions != j->count.evictions || j->open.rip != j->cpu->rip || l->from->dead || l->from->mode != j->mode ||
+        !may_link(j, l) || !link_key(j, l, u, &key))
+        return;
+    if (l->flags == LINK_FLAGS_DEAD && u->flags_in)
+        remake_with_flags(j, l->from);
+    else
+        link_make(j, l, u, key);
+}
+
+/* Code that computes a page by clearing RIP's low bits must be right with that. */
+static void fill_jump(struct jit *j, struct code_unit *u)
+{
+    struct vcpu *c = j->cpu;
+    u64 rip = c->rip;
+    j->open.lookup = false;
+    if (rip != j->open.rip || !j->opt.indirect || !j->opt.chain || j->opt.check || j->mode & MODE_LIMITED ||
+        (j->cs_base & ~PAGE_MASK) || u->part != UNIT_WHOLE)
+        return;
+    c->jit_jump[(rip ^ rip >> 10) % JIT_JUMPS] =
+        (struct jit_jump){ rip + c->jit.genkey, (u64)(uintptr_t)(j->rx + u->entry) };
+    u->in_jump = true;
+    j->count.jumps_filled++;
+}
+
+static inline struct code_unit *arrive(struct jit *j, struct code_unit *u)
+{
+    if (j->open.link)
+        close_link(j, u);
+    if (j->open.lookup)
+        fill_jump(j, u);
+    return u->dead ? NULL : u;
+}
+
+/* --- what runs next ------------------------------------------------------------------------------------------------------ */
+
+static void interpret_block(struct jit *j, const struct block *b)
+{
+    u64 before = j->cpu->icount;
+    if (b)
+        interp_block(j->cpu, b);
+    else
+        interp_one(j->cpu);
+    j->count.insns_interpreted += j->cpu->icount - before;
+    j->count.blocks_interpreted++;
+}
+
+/* A unit for the code at RIP, if it is time for one; else the interpreter runs it. */
+static struct code_unit *cold(struct jit *j, gpa pa, const u8 *host, u32 part)
+{
+    struct block *b = interp_decoded(j->cpu, pa, host);
+    if (b && !b->left && b->executed++ >= j->opt.hot) {
+        j->keep_flags = b->flags;
+        struct code_unit *u = compile_unit(j, pa, host, part);
+        if (u)
+            return u;
+        b->left = true;
+    }
+    interpret_block(j, b);
+    return NULL;
+}
+
+/* Made again as a superblock, because it has been entered so often. */
+static struct code_unit *remake(struct jit *j, struct code_unit *u, const u8 *host)
+{
+    const struct block *b = icache_find(j->cpu->icache, u->pa, j->cpu->code_size);
+    gpa pa = u->pa;
+    u32 part = u->part;
+    unit_kill(j, u);
+    invalidate_paths(j);
+    j->super = true;
+    j->keep_flags = b && b->flags;
+    u = compile_unit(j, pa, host, part);
+    j->super = false;
+    j->count.units_remade += u != NULL;
+    return u;
+}
+
+struct code_unit *jit_unit_here(struct jit *j)
+{
+    struct vcpu *c = j->cpu;
+    gpa pa;
+    const u8 *host;
+    if (!interp_fetch(c, &pa, &host))
+        return NULL;
+    if (unlikely(c->mmu.fetch_epoch[c->mmu.view] != j->epoch))
+        jit_prepare(j);
+    u32 part = unit_part(c, linear(c, c->rip), c->rip);
+    if (unlikely(c->code_size == 2 && c->rip > 0xffff)) {
+        interp_one(c);
+        return NULL;
+    }
+    struct code_unit *u = unit_find(j, pa, j->mode, part);
+    if (unlikely(u && u->executed && !*u->executed))
+        u = remake(j, u, host);
+    if (!u)
+        u = cold(j, pa, host, part);
+    if (u && unlikely(j->mode & MODE_LIMITED) && c->icount + u->guests >= c->icount_limit) {
+        interpret_block(j, NULL);
+        return NULL;
+    }
+    return u ? arrive(j, u) : NULL;
+}
+
+/* --- in and out ------------------------------------------------------------------------------------------------------------ */
+
+static void left_by_link(struct jit *j)
+{
+    struct vcpu *c = j->cpu;
+    struct code_link *l = c->jit.left;
+    u64 rip = truncate_rip(c, c->jit.pc + (u64)(s64)l->target);
+    c->rip = l->wraps ? (u16)rip : rip;
+    j->open.link = l;
+}
+
+enum leave_reason jit_enter(struct jit *j, const struct code_unit *u)
+{
+    struct vcpu *c = j->cpu;
+    c->jit.pc = page_rip(c, c->rip);
+    j->backend->flags_put(c, flags_status(c));
+    enum leave_reason why = j->backend->enter(c, j->rx + u->entry);
+    flags_set_status(c, j->backend->flags_get(c));
+    j->open.link = NULL;
+    j->open.lookup = false;
+    switch (why) {
+    case LEAVE_LINK: j->count.leave_link++; left_by_link(j); break;
+    case LEAVE_LANDING: j->count.leave_landing++; j->open.link = c->jit.left; break;
+    case LEAVE_LOOKUP: j->count.leave_lookup++; j->open.lookup = true; break;
+    case LEAVE_STEP: j->count.leave_step++; break;
+    case LEAVE_RETURN: j->count.leave_return++; return why;
+    }
+    c->rip = truncate_rip(c, c->rip);
+    j->open.rip = c->rip;
+    j->open.pc = c->jit.pc;
+    j->open.evictions = j->count.evictions;
+    return why;
+}
+
+void jit_step(struct jit *j)
+{
+    const struct insn *in = interp_one(j->cpu);
+    j->count.insns_interpreted++;
+    if (in)
+        j->interpreted[in->row]++;
+}
+
+/* Runs code until there is something to look at. */
+static void run_units(struct jit *j)
+{
+    struct vcpu *c = j->cpu;
+    jit_prepare(j);
+    struct code_unit *u = jit_unit_here(j);
+    while (u) {
+        enum leave_reason why = jit_enter(j, u);
+        if (why == LEAVE_STEP)
+            jit_step(j);
+        if (why == LEAVE_STEP || why == LEAVE_RETURN || atomic_load_explicit(&c->jit.poll, memory_order_relaxed))
+            return;
+        u = jit_unit_here(j);
+    }
+}
+
+void jit_run(struct vcpu *c)
+{
+    struct jit *j = jit_of(c);
+    u64 start = jit_now_ns();
+    for (;;) {
+        /* first the signal, then what it tells of: whoever sets them does it the other way around */
+        if (atomic_load_explicit(&c->jit.poll, memory_order_relaxed))
+            atomic_store(&c->jit.poll, 0);
+        if (unlikely(cpu_requests(c)) && !cpu_boundary(c))
+            break;
+        if (unlikely(c->debugged))
+            interp_debugged(c);
+        else if (unlikely(cpu_stepping(c)))
+            interp_step(c);
+        else if (unlikely(c->access_checks))
+            interp_blocks(c);
+        else
+            run_units(j);
+    }
+    j->count.run_ns += jit_now_ns() - start;
+}
+
+/* --- what code calls --------------------------------------------------------------------------------------------------------- */
+
+u8 *jit_miss(struct vcpu *c, gla a, const struct code_access *access)
+{
+    struct jit *j = jit_of(c);
+    j->count.misses++;
+    bool ok = c->code_size != 8 || (is_canonical(a) && is_canonical(a + access->bytes - 1));
+    u8 *p = ok && !(a & access->align)
+                ? mmu_host(&c->mmu, a, access->bytes, access->access == IR_READ ? ACCESS_READ : ACCESS_WRITE, access->view)
+                : NULL;
+    if (!p || c->mmu.fetch_epoch[c->mmu.view] != j->epoch) {
+        j->count.misses_to_step++;
+        return NULL;
+    }
+    return p;
+}
+
+/* Has the interpreter's function changed something that code takes for granted? */
+static bool disturbed(const struct jit *j, u64 deaths, const struct insn *in)
+{
+    const struct vcpu *c = j->cpu;
+    return j->deaths != deaths || cpu_requests(c) || c->access_checks || c->mmu.fetch_epoch[c->mmu.view] != j->epoch ||
+           (c->code_size != 8 && insn_rows[in->row].attr & ATTR_SYS) || jit_mode(c) != (j->mode & ~(MODE_COUNT_INSNS | MODE_LIMITED));
+}
+
+/* True: the instruction was executed and control goes to the next one. */
+static bool run_one(struct jit *j, const struct insn *in, u64 at)
+{
+    struct vcpu *c = j->cpu;
+    u64 next = c->rip = at + in->len;
+    if (in->run(c, in)) {
+        if (c->rip == next)
+            return true;
+        if (j->mode & MODE_COUNT_INSNS && ++c->icount >= c->icount_limit)
+            cpu_raise(c, PEND_TIMER);
+    } else {
+        c->rip = at;
+        exception_deliver(c);
+    }
+    return false;
+}
+
+bool jit_interp(struct vcpu *c, const struct code_call *call)
+{
+    struct jit *j = jit_of(c);
+    struct insn *in = (struct insn *)&call->in;
+    u64 deaths = j->deaths;
+    if (unlikely(!in->chain))
+        interp_prepare(in);
+    j->count.interp_ops++;
+    j->count.insns_interpreted++;
+    j->interpreted[in->row]++;
+    flags_set_status(c, j->backend->flags_get(c));
+    bool go_on = run_one(j, in, truncate_rip(c, c->jit.pc + (u64)(s64)call->offset));
+    if (go_on && disturbed(j, deaths, in)) {
+        go_on = false;
+        if (j->mode & MODE_COUNT_INSNS && ++c->icount >= c->icount_limit)
+            cpu_raise(c, PEND_TIMER);
+    }
+    j->backend->flags_put(c, flags_status(c));
+    return go_on;
+}

@@ -1,0 +1,80 @@
+/* invalidate.c - everything that makes translated code stale.
+ *
+ * Code is made from physical memory, so it lives until that memory is written (the vCPU's own stores, DMA through
+ * codepages_drain) or something else stands at its address (A20, PAM, PCI: mmu/codepages.c reports that as written).
+ * What is linear - which page follows which - is proved at run time by the keys of links, and a change of translations for
+ * fetches is a new generation (dispatch.c).
+ *
+ * A unit may die while it runs: the interpreter's function that it called, or one instruction that it left to the
+ * interpreter, has written over it. Then nothing leads to it any more, and jit_interp makes it leave; its memory stays,
+ * since only the dispatcher empties segments.
+ */
+#include <string.h>
+
+#include "jit/jit_private.h"
+
+void invalidate_paths(struct jit *j)
+{
+    memset(j->cpu->jit_jump, 0, sizeof(j->cpu->jit_jump));
+    jit_reset_returns(j->cpu);
+}
+
+static bool overlaps(const struct code_unit *u, gpa first, gpa last)
+{
+    for (unsigned i = 0; i < u->ranges; i++)
+        if (u->range[i].at <= last && first < u->range[i].at + u->range[i].bytes)
+            return true;
+    return false;
+}
+
+/* The list changes while units leave it: it is walked again from its start after each. */
+unsigned invalidate_written(struct vcpu *c, gpa a, u64 bytes)
+{
+    struct jit *j = jit_of(c);
+    unsigned slot = (unsigned)(a >> PAGE_SHIFT) & (UNIT_PAGES - 1), memory = ENGINE_MEMORY_SLOTS;
+    struct code_unit *u = j->pages[slot];
+    while (u) {
+        unsigned i = 0;
+        if (overlaps(u, a, a + bytes - 1)) {
+            memory = u->memory;
+            unit_kill(j, u);
+            j->count.invalidations++;
+            u = j->pages[slot];
+            continue;
+        }
+        while (((unsigned)(u->range[i].at >> PAGE_SHIFT) & (UNIT_PAGES - 1)) != slot)
+            i++;
+        u = u->next_on_page[i];
+    }
+    if (memory < ENGINE_MEMORY_SLOTS)
+        invalidate_paths(j);
+    return memory;
+}
+
+/* Units that were also made from other pages' memory do not say which: then all of it counts as in use. */
+bool invalidate_holds_memory(const struct vcpu *c, unsigned slot)
+{
+    const struct jit *j = jit_of(c);
+    return j->memory[slot] || j->foreign;
+}
+
+static void cut_keyed_links(struct jit *j)
+{
+    for (unsigned i = 0; i < CODE_SEGMENTS; i++)
+        for (struct code_unit *u = j->segment[i].units; u; u = u->next_in_segment)
+            for (unsigned k = 0; k < u->link_count; k++)
+                if (u->links[k].to && u->links[k].key)
+                    link_cut(j, &u->links[k]);
+}
+
+u16 invalidate_next_generation(struct jit *j)
+{
+    j->count.generations++;
+    if (j->last_generation == 65535) {
+        cut_keyed_links(j);
+        memset(j->generation, 0, sizeof j->generation);
+        j->last_generation = 0;
+        invalidate_paths(j);
+    }
+    return ++j->last_generation;
+}

@@ -1,0 +1,166 @@
+/* units.c - finding units, what leads from one to another, and taking them out of use.
+ *
+ * A unit is found by the physical address of its first byte, its mode word, and its part: where CS has a base or a limit
+ * inside of a page, which offsets of that page lie in CS. With the same part, every jump that stays on the page and
+ * in the part is right for any base and limit, so links on a page need no proof at run time (16-bit code of one segment
+ * is often run under many CS bases). A link to another page has a key: code.h.
+ *
+ * A unit stands in the list of every page that it was made from. Lists hang in a table by page number; a unit that has
+ * several ranges whose pages share a slot is in that list once, by the first of them.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "jit/jit_private.h"
+
+/* --- tables ------------------------------------------------------------------------------------------------------ */
+
+static unsigned hash_of(gpa pa, u32 mode)
+{
+    return (unsigned)(pa ^ pa >> 12 ^ pa >> 23 ^ (u64)mode * 0x9e3779b1u >> 8) & (UNIT_HASH_SIZE - 1);
+}
+static unsigned page_of(gpa pa) { return (unsigned)(pa >> PAGE_SHIFT) & (UNIT_PAGES - 1); }
+
+bool units_new(struct jit *j)
+{
+    j->hash = calloc(UNIT_HASH_SIZE, sizeof(*j->hash));
+    j->pages = calloc(UNIT_PAGES, sizeof(*j->pages));
+    j->memory = calloc(ENGINE_MEMORY_SLOTS, sizeof(*j->memory));
+    return j->hash && j->pages && j->memory;
+}
+
+void units_free(struct jit *j)
+{
+    free(j->hash);
+    free(j->pages);
+    free(j->memory);
+}
+
+u32 unit_part(const struct vcpu *c, gla a, u64 rip)
+{
+    const struct segment *cs = &c->seg[SEG_CS];
+    u64 limit = cs->limit;
+    if (c->code_size == 8 || (!cs->base && limit == 0xffffffff && c->code_size == 4))
+        return UNIT_WHOLE;
+    if (c->code_size == 2 && limit > 0xffff)
+        limit = 0xffff;
+    s64 pc = (s64)(rip - (a & ~PAGE_MASK));
+    u32 first = pc < 0 ? (u32)-pc : 0, last = (s64)limit - pc < 4095 ? (u32)((s64)limit - pc) : 4095;
+    return first | last << 12;
+}
+
+struct code_unit *unit_find(const struct jit *j, gpa pa, u32 mode, u32 part)
+{
+    struct code_unit *u = j->hash[hash_of(pa, mode)];
+    while (u && (u->pa != pa || u->mode != mode || u->part != part))
+        u = u->next_hash;
+    return u;
+}
+
+/* By which of its ranges u is in the list of that slot. */
+static unsigned place_in(const struct code_unit *u, unsigned slot)
+{
+    unsigned i = 0;
+    while (page_of(u->range[i].at) != slot)
+        i++;
+    return i;
+}
+
+static bool on_own_page(const struct code_unit *u)
+{
+    for (unsigned i = 0; i < u->ranges; i++)
+        if ((u->range[i].at & PAGE_MASK) != (u->pa & PAGE_MASK))
+            return false;
+    return true;
+}
+
+void unit_register(struct jit *j, struct code_unit *u)
+{
+    struct code_unit **h = &j->hash[hash_of(u->pa, u->mode)];
+    u->next_hash = *h;
+    *h = u;
+    for (unsigned i = 0; i < u->ranges; i++) {
+        unsigned slot = page_of(u->range[i].at);
+        if (place_in(u, slot) != i)
+            continue;
+        u->next_on_page[i] = j->pages[slot];
+        j->pages[slot] = u;
+    }
+    struct code_segment *s = &j->segment[j->filling];
+    u->next_in_segment = s->units;
+    s->units = u;
+    j->memory[u->memory]++;
+    j->foreign += !on_own_page(u);
+}
+
+static void remove_from_pages(struct jit *j, struct code_unit *u)
+{
+    for (unsigned i = 0; i < u->ranges; i++) {
+        unsigned slot = page_of(u->range[i].at);
+        if (place_in(u, slot) != i)
+            continue;
+        struct code_unit **at = &j->pages[slot];
+        while (*at != u)
+            at = &(*at)->next_on_page[place_in(*at, slot)];
+        *at = u->next_on_page[i];
+    }
+}
+
+static void remove_from_hash(struct jit *j, struct code_unit *u)
+{
+    struct code_unit **at = &j->hash[hash_of(u->pa, u->mode)];
+    while (*at != u)
+        at = &(*at)->next_hash;
+    *at = u->next_hash;
+}
+
+void unit_kill(struct jit *j, struct code_unit *u)
+{
+    if (u->dead)
+        return;
+    u->dead = true;
+    j->deaths++;
+    remove_from_hash(j, u);
+    remove_from_pages(j, u);
+    j->memory[u->memory]--;
+    j->foreign -= !on_own_page(u);
+    while (u->incoming)
+        link_cut(j, u->incoming);
+    for (unsigned i = 0; i < u->link_count; i++)
+        if (u->links[i].to)
+            link_cut(j, &u->links[i]);
+}
+
+/* --- links ------------------------------------------------------------------------------------------------------- */
+
+static void put_key(struct jit *j, const struct code_link *l, u64 key)
+{
+    if (l->key)
+        memcpy(j->rw + l->key, &key, sizeof key);
+}
+
+void link_make(struct jit *j, struct code_link *l, struct code_unit *u, u64 key)
+{
+    if (l->to)
+        link_cut(j, l);
+    l->to = u;
+    l->next_in = u->incoming;
+    l->prev_in = &u->incoming;
+    if (l->next_in)
+        l->next_in->prev_in = &l->next_in;
+    u->incoming = l;
+    put_key(j, l, key);
+    j->backend->patch(j, l, l->flags == LINK_FLAGS_HOST ? u->entry_host : u->entry);
+    j->count.links++;
+}
+
+void link_cut(struct jit *j, struct code_link *l)
+{
+    l->to = NULL;
+    *l->prev_in = l->next_in;
+    if (l->next_in)
+        l->next_in->prev_in = l->prev_in;
+    put_key(j, l, 0);
+    j->backend->patch(j, l, l->stub);
+    j->count.links_cut++;
+}
