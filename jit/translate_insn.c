@@ -62,13 +62,16 @@ static bool is_noted(const struct insn *in)
     return row->attr & ATTR_X87 && !(row->attr & ATTR_NOWAIT) && row->run != in_fldcw;
 }
 
-/* Can the unit be left behind operation `at`? */
-static bool may_leave_since(const struct ir_unit *u, unsigned at)
+/* The note before, if the unit cannot be left between it and here. (Operations may have moved: translate.c's `count`.) */
+static struct ir_ins *note_that_counts(const struct trans *t)
 {
-    for (unsigned i = at + 1; i < u->count; i++)
-        if (ir_rows[u->ins[i].op].attr & (IR_SIDE | IR_END | IR_FAULT))
-            return true;
-    return false;
+    struct ir_ins *before = t->x87_noted ? &t->u->ins[t->x87_noted - 1] : NULL;
+    if (!before || before->op != IR_OP_put || before->row != IR_FIELD_x87_note)
+        return NULL;
+    for (const struct ir_ins *ins = before; ins < &t->u->ins[t->u->count]; ins++)
+        if (ir_rows[ins->op].attr & (IR_SIDE | IR_END | IR_FAULT))
+            return NULL;
+    return before;
 }
 
 static void note_operand(struct trans *t, const struct insn *in)
@@ -99,8 +102,9 @@ static void note(struct trans *t, const struct insn *in)
     const u32 offset = (u32)note_base(t), value = offset << X87_NOTE_FOP | (in->imm2 & ((1u << X87_NOTE_FOP) - 1));
     if (in->modrm_mem)
         note_operand(t, in);
-    if (t->x87_noted && !may_leave_since(t->u, t->x87_noted - 1u)) {
-        t->u->ins[t->x87_noted - 1].imm = value;
+    struct ir_ins *before = note_that_counts(t);
+    if (before) {
+        before->imm = value;
         return;
     }
     put_field(t, IR_FIELD_x87_note, 4, IR_IMM, value);
