@@ -16,6 +16,7 @@ ROOT = os.path.dirname(HERE)
 SHARED = os.environ.get("SHADOW86_SHARED", os.path.join(os.path.dirname(ROOT), "shared"))
 CACHE = os.environ.get("SHADOW86_CACHE", os.path.expanduser("~/.cache/shadow86"))
 GUESTS = os.path.join(CACHE, "guests")
+SOURCES = os.path.join(HERE, "programs")
 BENCH = os.path.join(CACHE, "bench")
 ARCH = {64: "amd64", 32: "i386"}
 KERNEL = {64: "vmlinuz-amd64", 32: "vmlinuz-686"}
@@ -95,25 +96,32 @@ def need_compiler(bits):
             raise CannotBuild("gcc -m32 does not work: apt-get install " + " ".join(packages))
 
 
-def build_programs(bits):
-    """Compiles all programs; returns their folder. source.i is what the C compilers among the workloads compile."""
+def compile_program(name, bits, where):
+    command = ["gcc"] + compiler_flags(bits) + program_flags(name) + ["-o", where]
+    command += [os.path.join(SOURCES, f) for f in ("bench.c", workloads.PROGRAMS[name][0])]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise CannotBuild("%s does not compile: %s" % (workloads.PROGRAMS[name][0], done.stderr[-500:]))
+
+
+def build_programs(bits, names):
+    """Compiles these programs; returns their folder. source.i is what the C compilers among the workloads compile."""
     need_compiler(bits)
-    sources = os.path.join(HERE, "programs")
     folder = os.path.join(BENCH, "programs%d" % bits)
-    contents = [open(os.path.join(sources, f), "rb").read() for f in sorted(os.listdir(sources)) if f[-2:] in (".c", ".h")]
-    mark = stamp(contents, workloads.PROGRAMS, workloads.COMMON_FLAGS, compiler_flags(bits), PREPROCESS)
-    if is_made(folder, mark):
-        return folder
-    os.makedirs(folder, exist_ok=True)
-    for name, (source, _) in workloads.PROGRAMS.items():
-        command = ["gcc"] + compiler_flags(bits) + program_flags(name) + ["-o", os.path.join(folder, name),
-                  os.path.join(sources, "bench.c"), os.path.join(sources, source)]
-        done = subprocess.run(command, capture_output=True, text=True)
-        if done.returncode:
-            raise CannotBuild("%s does not compile: %s" % (source, done.stderr[-500:]))
-    subprocess.run(["gcc"] + compiler_flags(bits) + PREPROCESS + ["-o", os.path.join(folder, "source.i"),
-                   os.path.join(sources, "integer.c")], check=True)
-    note_made(folder, mark)
+    contents = [open(os.path.join(SOURCES, f), "rb").read() for f in sorted(os.listdir(SOURCES)) if f[-2:] in (".c", ".h")]
+    mark = stamp(contents, workloads.PROGRAMS, compiler_flags(bits), PREPROCESS)
+    if not is_made(folder, mark):
+        shutil.rmtree(folder, ignore_errors=True)
+        os.makedirs(folder)
+        note_made(folder, mark)
+    for name in names:
+        where = os.path.join(folder, name)
+        if not os.path.exists(where):
+            compile_program(name, bits, where + ".new")
+            os.rename(where + ".new", where)
+    if "real" in names:
+        subprocess.run(["gcc"] + compiler_flags(bits) + PREPROCESS + ["-o", os.path.join(folder, "source.i"),
+                       os.path.join(SOURCES, "integer.c")], check=True)
     return folder
 
 
@@ -143,7 +151,7 @@ def build_root(bits, programs):
     """A file tree with the real programs; returns it."""
     debs = download(bits)
     root = os.path.join(BENCH, "root%d" % bits)
-    scripts = os.path.join(HERE, "programs", "real")
+    scripts = os.path.join(SOURCES, "real")
     contents = [open(os.path.join(scripts, f), "rb").read() for f in sorted(os.listdir(scripts))]
     mark = stamp(debs, contents, open(os.path.join(programs, "source.i")).read(), UNUSED)
     if is_made(root + ".mark", mark):

@@ -62,8 +62,9 @@ class Session:
         except OSError:
             raise Failed("ended")
 
-    def tail(self):
-        return " / ".join(line.text for line in self.lines[-5:] if line.text)[-300:]
+    def tail(self, start):
+        """The end of what it printed from line number `start` on."""
+        return " / ".join(line.text for line in self.lines[max(start, len(self.lines) - 6):] if line.text)[-300:]
 
     def wait(self, pattern, start, seconds):
         """The first line from number `start` on that matches; waits for it."""
@@ -75,7 +76,7 @@ class Session:
                         return self.lines[at], m
                     at += 1
                 if self.ended:
-                    raise Failed("ended: " + self.tail())
+                    raise Failed("ended: " + self.tail(start))
                 if time.monotonic() > end:
                     raise Failed("nothing within %d s" % seconds)
                 self.changed.wait(0.5)
@@ -93,10 +94,10 @@ def result_of(session, start, name, seconds, cpu_by_host):
     """Reads one workload's lines. The emulator's CPU time is what its process used between the markers."""
     begin, _ = session.wait(r"BENCH-BEGIN %s$|^BENCH-END" % re.escape(name), start, seconds)
     if "BENCH-END" in begin.text:
-        raise Failed(session.tail())
+        raise Failed(session.tail(start))
     end, m = session.wait(r"BENCH %s \d+ ([\d.]+) ([0-9a-f]{16}) ([\d.]+)|^BENCH-END" % re.escape(name), start, seconds)
     if not m.group(1):
-        raise Failed(session.tail())
+        raise Failed(session.tail(start))
     cpu = end.cpu - begin.cpu if cpu_by_host else float(m.group(3))
     return Result(float(m.group(1)), cpu, end.began - begin.ended, m.group(2))
 
@@ -225,8 +226,11 @@ def read_statistic(line):
 
 def engine_works(program, accel):
     """Whether shadow86 starts with this -accel; if not, what it says."""
-    done = subprocess.run([program, "-accel", accel, "-S", "-m", "16", "-display", "none", "-serial", "none", "-monitor", "stdio"],
-                          input="quit\n", capture_output=True, text=True, timeout=30)
+    command = [program, "-accel", accel, "-S", "-m", "16", "-display", "none", "-serial", "none", "-monitor", "stdio"]
+    try:
+        done = subprocess.run(command, input="quit\n", capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.TimeoutExpired) as why:
+        return False, str(why)
     return done.returncode == 0, (done.stderr.strip().split("\n") or [""])[0]
 
 

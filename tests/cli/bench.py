@@ -1,0 +1,78 @@
+#!/usr/bin/env python3
+"""bench.py - bench/compare without real emulators: its list, a native run, and a stand-in for shadow86 that answers wrongly.
+
+usage: bench.py SOURCE-DIRECTORY
+
+The stand-in does what the guest does on its serial line: one workload right, one with a wrong checksum, one that fails.
+"""
+import json, os, subprocess, sys, tempfile, xml.dom.minidom
+
+ROOT = sys.argv[1]
+STANDS_FOR = ["vmlinuz-amd64", "vmlinuz-686", "initrd-amd64.gz", "initrd-i386.gz", ".cache/apt/apt.conf",
+              ".cache/root/bb-amd64/bin/busybox", ".cache/root/bb-i386/bin/busybox"]
+EMULATOR = """#!/usr/bin/env python3
+import subprocess, sys
+stats = sys.argv[sys.argv.index("-accel") + 1].split("stats=")[1]
+if "-S" in sys.argv:
+    sys.exit(0)
+print("BENCH-READY\\ntype 'poweroff -f' to end", flush=True)
+for line in sys.stdin:
+    words = line.split()
+    if words[0] == "poweroff":
+        break
+    if words[1] == "nqueens":
+        print("BENCH-END 1", flush=True)
+        continue
+    out = subprocess.run([words[0].replace("/bench", "PROGRAMS"), *words[1:]], capture_output=True, text=True).stdout
+    if words[1] == "fft":
+        out = out.replace(out.split()[6], "0123456789abcdef")
+    print(out + "BENCH-END 0", flush=True)
+open(stats, "w").write("insns_executed 1000\\ninsns_interpreted 5\\nsomething_new 7\\n")
+"""
+
+
+def run(folder, *args):
+    return subprocess.run([os.path.join(ROOT, "bench", "compare"), *args], capture_output=True, text=True,
+                          env=dict(os.environ, SHADOW86_CACHE=folder))
+
+
+def must(what, true, done):
+    if not true:
+        sys.exit("bench.py: %s\n%s%s" % (what, done.stdout, done.stderr))
+
+
+def stand_in(folder):
+    for name in STANDS_FOR:
+        path = os.path.join(folder, "guests", name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        open(path, "w").close()
+    program = os.path.join(folder, "emulator")
+    with open(program, "w") as f:
+        f.write(EMULATOR.replace("PROGRAMS", os.path.join(folder, "bench", "programs64")))
+    os.chmod(program, 0o755)
+    return program
+
+
+def main():
+    with tempfile.TemporaryDirectory() as folder:
+        done = run(folder, "--list")
+        must("--list lacks groups", all(g + "/" in done.stdout for g in "integer memory double x87 sse avx2 system real".split()), done)
+        must("a wrong name is accepted", run(folder, "--only", "nosuch").returncode, done)
+        done = run(folder, "--on", "native", "--quick", "--runs", "1", "--only", "integer/fib,double/fft")
+        must("native run", done.returncode == 0 and "integer/fib" in done.stdout, done)
+        files = [os.path.join(folder, f) for f in ("out.json", "out.svg")]
+        done = run(folder, "--on", "native,shadow86", "--quick", "--runs", "2", "--only", "fib,double/fft,nqueens",
+                   "--shadow86", stand_in(folder), "--json", files[0], "--svg", files[1])
+        must("wrong results are not told", done.returncode == 1 and "WRONG RESULT (shadow86)" in done.stdout, done)
+        data = json.load(open(files[0]))
+        rows = {r["name"]: r for r in data["rows"]}
+        must("the right one has no ratio", rows["fib"]["ratios"]["shadow86 x native"] > 0, done)
+        must("the wrong one has a ratio", rows["fft"]["ratios"]["shadow86 x native"] is None, done)
+        must("the failure is not told", "shadow86" in rows["nqueens"]["problems"] and "nqueens" in data["not_run"][0], done)
+        must("statistics", data["statistics"][0]["something_new"] == 7, done)
+        must("derived", abs(data["derived"][0]["share of interpreted instructions"] - 0.005) < 1e-9, done)
+        must("boot and memory", data["boot"][0]["seconds"] > 0 and data["memory"][0]["beyond_ram"] > 0, done)
+        xml.dom.minidom.parse(files[1])
+
+
+main()
