@@ -35,6 +35,8 @@ static inline void read_hit(struct mmu *m, const struct tlb_hit *h, void *buf, u
 
 static inline void write_hit(struct mmu *m, const struct tlb_hit *h, const void *buf, unsigned bytes)
 {
+    if (unlikely(m->watch))
+        m->watch->write(m->watch->ctx, h->pa, h->host, bytes);
     if (likely(h->host))
         copy(h->host, buf, bytes);
     else

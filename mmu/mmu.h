@@ -116,6 +116,15 @@ struct tlb_entry { u64 tag; u64 addend; /* host address = linear address + adden
 struct mmu_site { u64 page, base; };
 enum { MMU_SITES = 1024, MMU_WRITE_SITES = 512 };
 
+/* Somebody who is told of every write before it happens (-accel check, jit/check.c). host: NULL where it is no memory, or memory
+ * that is written through the physical map (code). none: a write table without entries, which stands in for the TLB's, so that
+ * all writes come to the slow path. Set mmu.watch, then mmu_set_view. */
+struct mmu_watch {
+    void (*write)(void *ctx, gpa pa, u8 *host, unsigned bytes);
+    void *ctx;
+    struct tlb_entry *none;
+};
+
 struct mmu {
     struct tlb_entry *rd, *wr, *ex;         /* tables of the current view (tlb[view][...]) */
     const u64 *ex_page;                     /* beside ex: the physical page, something else in the low bits */
@@ -128,6 +137,7 @@ struct mmu {
     u8 phys_bits;
     bool gbpages;                           /* 1 GiB pages exist (CPUID PDPE1GB); true after mmu_init, the owner may change it */
     struct tlb *tlb;                        /* everything private to tlb.c */
+    const struct mmu_watch *watch;          /* mostly NULL */
     u64 fetch_epoch[3];                     /* per view: counts whenever a translation for fetches may have become another */
     bool site_used[3];                      /* per view: some site has been filled since they were cleared */
     struct mmu_site site[3][MMU_SITES];     /* per view */
@@ -214,7 +224,7 @@ static inline void mmu_set_view(struct mmu *m, enum view view)
 {
     m->view = view;
     m->rd = mmu_view_table(m, view, ACCESS_READ);
-    m->wr = mmu_view_table(m, view, ACCESS_WRITE);
+    m->wr = unlikely(m->watch) ? m->watch->none : mmu_view_table(m, view, ACCESS_WRITE);
     m->ex = mmu_view_table(m, view, ACCESS_FETCH);
     m->ex_page = mmu_view_pages(m, view, ACCESS_FETCH);
 }
