@@ -84,7 +84,7 @@ static u8 *run_of(struct vcpu *c, const struct insn *in, unsigned seg, unsigned 
     *count = in_page(c, in, a, off, n, *count);
     if (*count && limited)
         *count = in_segment(c, seg, off, n, write, *count);
-    return *count ? tlb_hit(write ? c->mmu.wr : c->mmu.rd, a, n) : NULL;
+    return !*count ? NULL : write ? mmu_hit_write(&c->mmu, a, n) : mmu_hit_read(&c->mmu, a, n);
 }
 
 /* The lowest of the run's elements. */

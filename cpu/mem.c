@@ -116,7 +116,7 @@ static bool read_linear(struct vcpu *c, gla a, void *buf, unsigned bytes)
         memcpy(buf, t, bytes);
         return true;
     }
-    const u8 *p = tlb_hit(c->mmu.rd, a, bytes);
+    const u8 *p = mmu_hit_read(&c->mmu, a, bytes);
     if (p)
         memcpy(buf, p, bytes);
     else if (!mmu_read(&c->mmu, a, buf, bytes, c->mmu.view))
@@ -135,7 +135,7 @@ static bool write_linear(struct vcpu *c, gla a, const void *buf, unsigned bytes)
             return mem_page_fault(c);
         return true;
     }
-    u8 *p = tlb_hit(c->mmu.wr, a, bytes);
+    u8 *p = mmu_hit_write(&c->mmu, a, bytes);
     if (p)
         memcpy(p, buf, bytes);
     else if (!mmu_write(&c->mmu, a, buf, bytes, c->mmu.view))

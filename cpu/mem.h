@@ -33,7 +33,7 @@ static inline u8 *mem_host(struct vcpu *c, unsigned seg, u64 off, unsigned bytes
         if (seg >= SEG_FS)
             off += s->base;
     }
-    return tlb_hit(write ? c->mmu.wr : c->mmu.rd, off, bytes);
+    return write ? mmu_hit_write(&c->mmu, off, bytes) : mmu_hit_read(&c->mmu, off, bytes);
 }
 static inline u8 *mem_host_read(struct vcpu *c, unsigned seg, u64 off, unsigned bytes)
 {

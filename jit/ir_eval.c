@@ -159,7 +159,7 @@ static u8 *translate(struct vcpu *c, gla a, unsigned bytes, enum access access)
 {
     if ((a & ~PAGE_MASK) + bytes > PAGE_SIZE || !mmu_probe(&c->mmu, a, bytes, access, c->mmu.view))
         return NULL;
-    return tlb_hit(access == ACCESS_WRITE ? c->mmu.wr : c->mmu.rd, a, bytes);
+    return access == ACCESS_WRITE ? mmu_hit_write(&c->mmu, a, bytes) : mmu_hit_read(&c->mmu, a, bytes);
 }
 
 static enum next ev_ptr(struct eval *e)

@@ -10,7 +10,6 @@ static const struct cpu_engine engine = {
 
 static void destroy(struct jit *j)
 {
-    check_free(j);
     codecache_free(j);
     units_free(j);
     free(j->interpreted);

@@ -74,7 +74,7 @@ static bool look_page(struct look *l, s32 page)
         at = (u32)at;
     if (!l->far || !mmu_fetch_hit(&l->env->c->mmu, at, &l->pa))
         return false;
-    l->host = (const u8 *)(uintptr_t)(at + l->env->c->mmu.ex[tlb_index(at)].addend);
+    l->host = mmu_fetch_host(&l->env->c->mmu, at);
     return true;
 }
 

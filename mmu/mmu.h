@@ -106,18 +106,28 @@ enum pf_error { PF_P = 1, PF_W = 2, PF_U = 4, PF_RSVD = 8, PF_I = 16 };
 /* A TLB entry of 16 bytes. `tag` is the page's linear address, or has low bits set (never equal to a page address) for
  * an invalid entry and for pages that always take the slow path (MMIO, code pages for writes, dirty logging). */
 struct tlb_entry { u64 tag; u64 addend; /* host address = linear address + addend */ };
-#define TLB_BITS 10
-#define TLB_SIZE (1u << TLB_BITS)
+static_assert(sizeof(struct tlb_entry) == 16, "masks below");
 #define TLB_INVALID 1
 
+/* The tables of one view. They grow and shrink; a mask is (entries - 1) * 16, so the entry for address a is at
+ * table + (a >> 8 & mask) bytes. Any function that translates may replace them: read both afresh for each look-up. */
+struct tlb_view {
+    struct tlb_entry *rd, *wr, *ex;
+    const u64 *ex_page;                     /* beside ex: the physical page, something else in the low bits */
+    u64 rd_mask, wr_mask, ex_mask;
+};
+
 /* What one place in translated code knows of the page that it accessed last: host address = base + (linear address -
- * page). Sites are numbered when code is made, those that read below MMU_WRITE_SITES, those that write from there on;
- * several may share a number, and each view has its own. An entry that is not valid names a page that nobody uses. */
+ * page), if that difference is below 4096. Sites are numbered when code is made, those that read below MMU_WRITE_SITES, those
+ * that write from there on; several may share a number, and each view has its own. Translated code fills them itself, from a
+ * valid entry of rd or wr of the current view, and sets site_used; mmu/ clears them with the translations. An entry that is not
+ * valid names a page that no guest can address (not canonical, another one in each process); should one guess it, it finds a
+ * page of its own there: sites.c. */
 struct mmu_site { u64 page, base; };
 enum { MMU_SITES = 1024, MMU_WRITE_SITES = 512 };
 
 /* Somebody who is told of every write before it happens (-accel check, jit/check.c). host: NULL where it is no memory, or memory
- * that is written through the physical map (code). none: a write table without entries, which stands in for the TLB's, so that
+ * that is written through the physical map (code). none: an entry that is not valid, which stands in for the TLB's write tables, so that
  * all writes come to the slow path. Set mmu.watch, then mmu_set_view. */
 struct mmu_watch {
     void (*write)(void *ctx, gpa pa, u8 *host, unsigned bytes);
@@ -126,8 +136,10 @@ struct mmu_watch {
 };
 
 struct mmu {
-    struct tlb_entry *rd, *wr, *ex;         /* tables of the current view (tlb[view][...]) */
-    const u64 *ex_page;                     /* beside ex: the physical page, something else in the low bits */
+    /* tables of the current view: a copy of tables[view] */
+    struct tlb_entry *rd, *wr, *ex;
+    const u64 *ex_page;
+    u64 rd_mask, wr_mask, ex_mask;
     enum view view;
     struct mmu_fault fault;                 /* of the last function that returned false */
     struct physmap *phys;
@@ -138,11 +150,15 @@ struct mmu {
     bool gbpages;                           /* 1 GiB pages exist (CPUID PDPE1GB); true after mmu_init, the owner may change it */
     struct tlb *tlb;                        /* everything private to tlb.c */
     const struct mmu_watch *watch;          /* mostly NULL */
-    u64 fetch_epoch[3];                     /* per view: counts whenever a translation for fetches may have become another */
+    struct tlb_view tables[3];              /* per view, of the address space in use */
+    /* Per view: counts whenever a translation that code was fetched by, since it counted last, may have become another
+     * one. Who remembers translations of code beside the TLB, for as long as this stays the same, sees nothing that the guest
+     * has invalidated. */
+    u64 fetch_epoch[3];
     bool site_used[3];                      /* per view: some site has been filled since they were cleared */
     struct mmu_site site[3][MMU_SITES];     /* per view */
 };
-static_assert(VIEW_COUNT == 3, "fetch_epoch, site_used, site");
+static_assert(VIEW_COUNT == 3, "tables, fetch_epoch, site_used, site");
 
 void mmu_init(struct mmu *m, struct physmap *phys, unsigned phys_bits);     /* registers with phys for flushes */
 void mmu_fini(struct mmu *m);
@@ -167,6 +183,11 @@ void mmu_invpcid(struct mmu *m, enum invpcid type, u16 pcid, gla a);
 bool mmu_read(struct mmu *m, gla a, void *buf, unsigned bytes, enum view view);
 bool mmu_write(struct mmu *m, gla a, const void *buf, unsigned bytes, enum view view);
 bool mmu_probe(struct mmu *m, gla a, unsigned bytes, enum access access, enum view view);
+/* Host address of [a, a + bytes) if it lies in one page of RAM (reads: or ROM) and may be accessed right now through that pointer.
+ * Fills the TLB and sets flags in the page tables like a real access. NULL: it needs mmu_read or mmu_write (two pages, MMIO,
+ * a dirty log, decoded code in one of the 64-byte chunks that a write touches), or it faults: nothing is delivered. Only for one
+ * access: other bytes of a page that holds code have to be asked for by themselves. mmu.watch is told. */
+u8 *mmu_host(struct mmu *m, gla a, unsigned bytes, enum access access, enum view view);
 /* Translates for execution. *host: address of the byte at a if it is RAM or ROM, else NULL (fetch through
  * physmap_read_int). Bytes up to the end of the page may be read there. Cached (a code TLB of its own). */
 bool mmu_fetch(struct mmu *m, gla a, enum view view, gpa *pa, const u8 **host);
@@ -175,22 +196,23 @@ void mmu_read_phys(struct mmu *m, gpa pa, void *buf, unsigned bytes);
 /* Translation without side effects (monitor, gdb): no A/D bits, no fault noted. */
 bool mmu_translate_debug(struct mmu *m, gla a, gpa *pa);
 
-static inline unsigned tlb_index(gla a) { return (a >> PAGE_SHIFT) & (TLB_SIZE - 1); }
-
 /* Host address for an aligned-or-not access of `bytes` that stays inside one page, or NULL: take the slow path. One
- * compare: an access that crosses into the next page fails it too. */
-static inline u8 *tlb_hit(const struct tlb_entry *table, gla a, unsigned bytes)
+ * compare: an access that crosses into the next page fails it too, whose entry is another one (a table has one entry only if
+ * that is invalid). */
+static inline u8 *tlb_hit(const struct tlb_entry *table, u64 mask, gla a, unsigned bytes)
 {
-    const struct tlb_entry *e = &table[tlb_index(a)];
+    const struct tlb_entry *e = (const struct tlb_entry *)((const u8 *)table + (a >> 8 & mask));
     if (likely(((a + bytes - 1) & PAGE_MASK) == e->tag))
         return (u8 *)(uintptr_t)(a + e->addend);
     return NULL;
 }
+static inline u8 *mmu_hit_read(const struct mmu *m, gla a, unsigned bytes) { return tlb_hit(m->rd, m->rd_mask, a, bytes); }
+static inline u8 *mmu_hit_write(const struct mmu *m, gla a, unsigned bytes) { return tlb_hit(m->wr, m->wr_mask, a, bytes); }
 
 #define MMU_INT(bits) \
     static inline bool mmu_read##bits(struct mmu *m, gla a, u##bits *v) \
     { \
-        const u8 *p = tlb_hit(m->rd, a, bits / 8); \
+        const u8 *p = mmu_hit_read(m, a, bits / 8); \
         if (unlikely(!p)) \
             return mmu_read(m, a, v, bits / 8, m->view); \
         memcpy(v, p, bits / 8); \
@@ -198,7 +220,7 @@ static inline u8 *tlb_hit(const struct tlb_entry *table, gla a, unsigned bytes)
     } \
     static inline bool mmu_write##bits(struct mmu *m, gla a, u##bits v) \
     { \
-        u8 *p = tlb_hit(m->wr, a, bits / 8); \
+        u8 *p = mmu_hit_write(m, a, bits / 8); \
         if (unlikely(!p)) \
             return mmu_write(m, a, &v, bits / 8, m->view); \
         memcpy(p, &v, bits / 8); \
@@ -213,20 +235,26 @@ MMU_INT(64)
 /* mmu_fetch for a page in the TLB that is memory. */
 static inline bool mmu_fetch_hit(const struct mmu *m, gla a, gpa *pa)
 {
-    unsigned i = tlb_index(a);
-    *pa = (m->ex_page[i] & PAGE_MASK) | (a & ~PAGE_MASK);
-    return likely(m->ex[i].tag == (a & PAGE_MASK));
+    u64 at = a >> 8 & m->ex_mask;
+    *pa = (*(const u64 *)((const u8 *)m->ex_page + at / 2) & PAGE_MASK) | (a & ~PAGE_MASK);
+    return likely(((const struct tlb_entry *)((const u8 *)m->ex + at))->tag == (a & PAGE_MASK));
 }
 
-struct tlb_entry *mmu_view_table(struct mmu *m, enum view view, enum access access);
-const u64 *mmu_view_pages(struct mmu *m, enum view view, enum access access);
+/* Host address of the byte at a after mmu_fetch_hit has returned true for it. */
+static inline const u8 *mmu_fetch_host(const struct mmu *m, gla a)
+{
+    return (const u8 *)(uintptr_t)(a + ((const struct tlb_entry *)((const u8 *)m->ex + (a >> 8 & m->ex_mask)))->addend);
+}
+
 static inline void mmu_set_view(struct mmu *m, enum view view)
 {
+    const struct tlb_view *t = &m->tables[view];
     m->view = view;
-    m->rd = mmu_view_table(m, view, ACCESS_READ);
-    m->wr = unlikely(m->watch) ? m->watch->none : mmu_view_table(m, view, ACCESS_WRITE);
-    m->ex = mmu_view_table(m, view, ACCESS_FETCH);
-    m->ex_page = mmu_view_pages(m, view, ACCESS_FETCH);
+    m->rd = t->rd, m->rd_mask = t->rd_mask;
+    m->wr = t->wr, m->wr_mask = t->wr_mask;
+    m->ex = t->ex, m->ex_mask = t->ex_mask, m->ex_page = t->ex_page;
+    if (unlikely(m->watch))
+        m->wr = m->watch->none, m->wr_mask = 0;
 }
 u64 mmu_walk_count(const struct mmu *m);    /* statistics: refills so far */
 

@@ -5,6 +5,11 @@
  * DMA or another CPU) the walk starts again, so flags are never set in an entry that was not used. Nothing is set for an
  * access that faults.
  *
+ * PAE and 4-level paging: what the upper levels said is kept for each 2 MiB (struct walk_upper), with their accessed flags
+ * set, as SDM 3A 4.10.3 allows. A load of CR3, INVLPG (of any page) and everything beyond drop all of it, a page fault what
+ * belongs to its address; a walk that fails with it is done again without. Not for 32-bit paging: its walks are short,
+ * and its systems are older than the first CPU that did so. Pages of 1 GiB are not kept: their walk is short too.
+ *
  * Paging structures in ROM are read, their flags cannot be set; in MMIO or in holes of the map they read as all ones
  * (mostly a reserved-bit fault). Devices are never called for them.
  */
@@ -27,29 +32,23 @@ struct used_entry {
 };
 
 struct path {
-    struct used_entry entry[4];
+    struct used_entry entry[4]; /* those whose flags are to be looked at; the last one belongs to the page */
     unsigned count, width;      /* bytes per entry */
     u64 rights;                 /* AND of all entries: PTE_RW, PTE_US */
     u64 xd;                     /* OR of all entries: PTE_XD */
     unsigned page_shift;
     gpa page;                   /* of page_shift bits */
+    u64 leaf;                   /* the entry of the page: G and D */
+    u64 upper;                  /* 4 KiB pages: address of the page table, rights and XD of the levels above */
 };
 
 static u64 read_entry(struct mmu *m, struct path *path, gpa pa)
 {
     const struct flatmap *map = physmap_map(m->phys);
-    unsigned hint = m->tlb->hint;
     struct used_entry *e = &path->entry[path->count++];
-    const struct flat *f;
 
     pa &= atomic_load_explicit(&m->phys->a20_mask, memory_order_relaxed);
-    if (likely(hint < map->count && map->flat[hint].start <= pa && map->flat[hint].last >= pa)) {
-        f = &map->flat[hint];
-    } else {
-        f = flat_find(map, pa);
-        if (f)
-            m->tlb->hint = (unsigned)(f - map->flat);
-    }
+    const struct flat *f = flat_near(map, pa, &m->tlb->table_hint);
     e->pa = pa;
     e->host = NULL;
     e->value = ~(u64)0;
@@ -83,6 +82,7 @@ static bool path_32bit(struct mmu *m, gla a, struct path *path, u32 *error)
         if (pde & bits(21, width - 19))
             return reserved(error);
         path->page_shift = 22;
+        path->leaf = pde;
         path->page = (pde & 0xffc00000) | (pde >> 13 & 0xff) << 32;
         return true;
     }
@@ -92,13 +92,14 @@ static bool path_32bit(struct mmu *m, gla a, struct path *path, u32 *error)
     path->rights &= pte;
     path->page_shift = 12;
     path->page = pte & 0xfffff000;
+    path->leaf = pte;
     return true;
 }
 
-/* PAE and 4-level paging share their entries; `level` counts from 1 (page table). SDM 3A 4.4, 4.5. */
+/* PAE and 4-level paging share their entries; `level` counts from 1 (page table). path has the rights of the levels above.
+ * SDM 3A 4.4, 4.5. */
 static bool path_64bit(struct mmu *m, gla a, struct path *path, gpa table, unsigned level, u64 always_reserved, u32 *error)
 {
-    path->rights = PTE_RW | PTE_US;
     for (;; level--) {
         unsigned shift = 3 + 9 * level;
         u64 e = read_entry(m, path, table + (a >> shift & 511) * 8);
@@ -112,32 +113,42 @@ static bool path_64bit(struct mmu *m, gla a, struct path *path, gpa table, unsig
             must_be_0 |= page ? bits(shift - 1, 13) : may_be_page ? 0 : PTE_PS;
         if (e & must_be_0)
             return reserved(error);
+        if (level == 1)
+            path->upper = table | (path->rights & (PTE_RW | PTE_US)) | path->xd;
         path->rights &= e;
         path->xd |= e & PTE_XD;
         if (page) {
             path->page_shift = shift;
             path->page = e & ADDR_BITS & ~bits(shift - 1, 0);
+            path->leaf = e;
             return true;
         }
         table = e & ADDR_BITS;
     }
 }
 
+/* In every entry of PAE and 4-level paging. */
+static u64 reserved_bits(const struct mmu *m)
+{
+    return bits(51, m->phys_bits) | (m->efer & MMU_EFER_NXE ? 0 : PTE_XD) | (m->efer & MMU_EFER_LMA ? 0 : bits(62, 52));
+}
+
 static bool find_path(struct mmu *m, gla a, struct path *path, u32 *error)
 {
     path->count = 0;
     path->xd = 0;
+    path->rights = PTE_RW | PTE_US;
     if (!(m->cr4 & MMU_CR4_PAE))
         return path_32bit(m, a, path, error);
 
-    u64 always_reserved = bits(51, m->phys_bits) | (m->efer & MMU_EFER_NXE ? 0 : PTE_XD);
+    u64 always_reserved = reserved_bits(m);
     path->width = 8;
     if (m->efer & MMU_EFER_LMA)
         return path_64bit(m, a, path, m->cr3 & ADDR_BITS, 4, always_reserved, error);
     u64 pdpte = m->pdpte[a >> 30 & 3];
     if (!(pdpte & PTE_P))
         return not_present(error);
-    return path_64bit(m, a, path, pdpte & ADDR_BITS, 2, always_reserved | bits(62, 52), error);
+    return path_64bit(m, a, path, pdpte & ADDR_BITS, 2, always_reserved, error);
 }
 
 /* SDM 3A 4.6.1 */
@@ -198,9 +209,51 @@ static bool update_flags(struct mmu *m, struct path *path, enum access access)
     return true;
 }
 
+/* ---------------------------------------------------------------------------------- upper levels that are kept ----- */
+
+static inline struct walk_upper *upper_of(struct mmu *m, gla a)
+{
+    return &m->tlb->current->upper[a >> 21 & (WALK_UPPERS - 1)];
+}
+
+/* false: not known, or something for a walk from the top. */
+static bool find_path_below(struct mmu *m, gla a, enum access access, enum view view, struct path *path)
+{
+    const struct walk_upper *u = upper_of(m, a);
+    u32 error;
+
+    if (u->stamp != m->tlb->current->upper_stamp || u->prefix != a >> 21)
+        return false;
+    path->count = 0;
+    path->width = 8;
+    path->rights = u->entry;
+    path->xd = u->entry & PTE_XD;
+    if (!(u->entry & PTE_PS))
+        return path_64bit(m, a, path, u->entry & ADDR_BITS, 1, reserved_bits(m), &error) && allowed(m, path, access, view);
+    path->page_shift = 21;
+    path->page = u->entry & ADDR_BITS;
+    path->leaf = u->entry;
+    return (access != ACCESS_WRITE || u->entry & PTE_D) && allowed(m, path, access, view);
+}
+
+/* Of a page of 2 MiB: address, rights and XD of all levels; PS, G and D of its entry, flags set. */
+static void keep_upper(struct mmu *m, gla a, const struct path *path)
+{
+    struct walk_upper *u = upper_of(m, a);
+
+    if (!(m->cr4 & MMU_CR4_PAE) || path->page_shift > 21)
+        return;
+    u->prefix = a >> 21;
+    u->stamp = m->tlb->current->upper_stamp;
+    u->entry = path->page_shift == PAGE_SHIFT ? path->upper
+             : path->page | (path->rights & (PTE_RW | PTE_US)) | path->xd |
+               (path->entry[path->count - 1].value & (PTE_PS | PTE_G | PTE_D));
+}
+
 bool walk_page(struct mmu *m, gla a, enum access access, enum view view, unsigned flags, struct walk *w, u32 *error)
 {
     struct path path;
+    bool below;
 
     if (!(m->cr0 & MMU_CR0_PG)) {
         *w = (struct walk){ .pa = a, .page_shift = 12, .writable = true };
@@ -208,6 +261,9 @@ bool walk_page(struct mmu *m, gla a, enum access access, enum view view, unsigne
     }
     do {
         u32 why;
+        below = !flags && find_path_below(m, a, access, view, &path);
+        if (below)
+            continue;
         if (unlikely(!find_path(m, a, &path, &why))) {
             *error = error_code(m, why, access, view);
             return false;
@@ -218,12 +274,13 @@ bool walk_page(struct mmu *m, gla a, enum access access, enum view view, unsigne
         }
     } while (!(flags & WALK_PURE) && unlikely(!update_flags(m, &path, access)));
 
-    u64 leaf = path.entry[path.count - 1].value;
+    if (!flags && !below)
+        keep_upper(m, a, &path);
     w->pa = path.page + (a & bits(path.page_shift - 1, 0));
     w->page_shift = (u8)path.page_shift;
-    w->global = leaf & PTE_G && m->cr4 & MMU_CR4_PGE;
+    w->global = path.leaf & PTE_G && m->cr4 & MMU_CR4_PGE;
     /* A leaf in ROM cannot get its D flag; a write that got here was allowed all the same. */
-    w->writable = (leaf & PTE_D || access == ACCESS_WRITE) && allowed(m, &path, ACCESS_WRITE, view);
+    w->writable = (path.leaf & PTE_D || access == ACCESS_WRITE) && allowed(m, &path, ACCESS_WRITE, view);
     return true;
 }
 
@@ -245,12 +302,12 @@ bool mmu_load_pdptes(struct mmu *m, u64 cr3, u64 pdpte[4])
 
 bool mmu_translate_debug(struct mmu *m, gla a, gpa *pa)
 {
-    unsigned hint = m->tlb->hint;
+    unsigned hint = m->tlb->table_hint;
     struct walk w;
     u32 error;
     bool found = walk_page(m, a, ACCESS_READ, VIEW_KERNEL, WALK_PURE | WALK_ANY, &w, &error);
 
-    m->tlb->hint = hint;
+    m->tlb->table_hint = hint;
     if (found)
         *pa = w.pa & atomic_load_explicit(&m->phys->a20_mask, memory_order_relaxed);
     return found;

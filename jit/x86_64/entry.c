@@ -328,8 +328,7 @@ static void write_miss_c(struct emit *e, unsigned p)
 /* RDX = page number * 16: the entry's place in the table */
 static void write_tlb_mask(struct emit *e, bool write)
 {
-    enc(e, (struct enc){ .imm_bytes = 4 }, 0x81, 4, rm_reg(RDX));
-    put32(e, (TLB_SIZE - 1) * (u32)sizeof(struct tlb_entry));
+    enc(e, W, 0x23, RDX, rm_vcpu(write ? VCPU_DISP(mmu.wr_mask) : VCPU_DISP(mmu.rd_mask)));
 }
 
 /* write: which of the TLB's tables */

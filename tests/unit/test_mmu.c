@@ -129,8 +129,8 @@ START_TEST(test_no_paging)
     ck_assert(mmu_write32(&m, 0x12345, 0xcafebabe));
     ck_assert(mmu_read32(&m, 0x12345, &v) && v == 0xcafebabe);
     ck_assert_uint_eq(get32(0x12345), 0xcafebabe);
-    ck_assert(tlb_hit(m.rd, 0x12345, 4) && tlb_hit(m.wr, 0x12ffc, 4));
-    ck_assert(!tlb_hit(m.rd, 0x12ffd, 4));
+    ck_assert(mmu_hit_read(&m, 0x12345, 4) && mmu_hit_write(&m, 0x12ffc, 4));
+    ck_assert(!mmu_hit_read(&m, 0x12ffd, 4));
     /* across a page, and from the top of the 32-bit space to 0 */
     ck_assert(mmu_write32(&m, 0x20ffe, 0x11223344));
     ck_assert_uint_eq(get32(0x20ffe), 0x11223344);
@@ -391,13 +391,13 @@ START_TEST(test_flags)
     ck_assert(reads(a, VIEW_USER));
     ck_assert_uint_eq(get64(leaf) & (A | D), A);
     mmu_set_view(&m, VIEW_USER);
-    ck_assert(tlb_hit(m.rd, a, 1) && !tlb_hit(m.wr, a, 1));     /* no write entry while D is clear */
+    ck_assert(mmu_hit_read(&m, a, 1) && !mmu_hit_write(&m, a, 1));     /* no write entry while D is clear */
     ck_assert(writes(a, VIEW_USER));
     ck_assert_uint_eq(get64(leaf) & (A | D), A | D);
-    ck_assert(tlb_hit(m.wr, a, 1) != NULL);
+    ck_assert(mmu_hit_write(&m, a, 1) != NULL);
     /* with D set a read makes both */
     mmu_flush_all(&m);
-    ck_assert(reads(a, VIEW_USER) && tlb_hit(m.wr, a, 1));
+    ck_assert(reads(a, VIEW_USER) && mmu_hit_write(&m, a, 1));
     /* a refused access sets nothing */
     map4_page(a, 0x9000, P | US);
     mmu_flush_all(&m);
@@ -541,10 +541,10 @@ START_TEST(test_large_pages)
     mmu_flush_page(&m, a + 0x123456);
     mmu_set_view(&m, VIEW_KERNEL);
     for (unsigned i = 0; i < 512; i++)
-        ck_assert(!tlb_hit(m.rd, a + i * 0x1000, 1) && !tlb_hit(m.wr, a + i * 0x1000, 1));
+        ck_assert(!mmu_hit_read(&m, a + i * 0x1000, 1) && !mmu_hit_write(&m, a + i * 0x1000, 1));
     for (unsigned i = 0; i < 512; i += 37)
         ck_assert_uint_eq(where(a + i * 0x1000), 0x600000 + i * 0x1000);
-    ck_assert(tlb_hit(m.rd, small, 1) != NULL);
+    ck_assert(mmu_hit_read(&m, small, 1) != NULL);
     ck_assert_uint_gt(mmu_walk_count(&m), walks);
     /* 4M and 1G */
     mode(PG, 0x1000, PSE, 0);
@@ -599,18 +599,18 @@ START_TEST(test_code)
     mmu_set_view(&m, VIEW_USER);
     codepages_set_owner(map, on_written, NULL, NULL);
     written = 0;
-    ck_assert(mmu_write32(&m, a, 1) && tlb_hit(m.wr, a, 4));
+    ck_assert(mmu_write32(&m, a, 1) && mmu_hit_write(&m, a, 4));
     codepages_mark(map, 0x9040, 8);
-    ck_assert(!tlb_hit(m.wr, a, 4) && tlb_hit(m.rd, a, 4));
+    ck_assert(!mmu_hit_write(&m, a, 4) && mmu_hit_read(&m, a, 4));
     ck_assert(mmu_write32(&m, a + 0x80, 2) && written == 0);
     u64 walks = mmu_walk_count(&m);
     ck_assert(mmu_write32(&m, a + 0x44, 3) && written == 1 && written_at == 0x9044);
     ck_assert(mmu_read32(&m, a + 0x44, &v) && v == 3);
-    ck_assert(!tlb_hit(m.wr, a, 4));
+    ck_assert(!mmu_hit_write(&m, a, 4));
     ck_assert_uint_eq(mmu_walk_count(&m), walks);
     codepages_clear(map, 0x9000);
     ck_assert(mmu_write32(&m, a + 0x44, 4) && written == 1);
-    ck_assert(tlb_hit(m.wr, a, 4) != NULL);             /* fast again, no walk needed */
+    ck_assert(mmu_hit_write(&m, a, 4) != NULL);             /* fast again, no walk needed */
     ck_assert_uint_eq(mmu_walk_count(&m), walks);
     ck_assert(mmu_write32(&m, a + 0x48, 5));
     ck_assert_uint_eq(get32(0x9048), 5);
@@ -645,7 +645,7 @@ START_TEST(test_dirty_log)
     }
     u32 v;
     ck_assert(mmu_read32(&m, 0xe0003004, &v) && v == 2);
-    ck_assert(tlb_hit(m.rd, 0xe0003004, 4) != NULL);
+    ck_assert(mmu_hit_read(&m, 0xe0003004, 4) != NULL);
     /* the BAR moves: the old address is a hole at once */
     physmap_change(map, &r, 0xd0000000, true);
     ck_assert(mmu_read32(&m, 0xe0003004, &v) && v == 0xffffffff);
@@ -687,7 +687,7 @@ START_TEST(test_random)
             if (ok) {
                 ck_assert_uint_eq(get64(0x13000 + (page & 511) * 8) & (access == ACCESS_WRITE ? D : A), access == ACCESS_WRITE ? D : A);
                 mmu_set_view(&m, view);
-                u8 *host = tlb_hit(access == ACCESS_WRITE ? m.wr : m.rd, (gla)page << 12, 1);
+                u8 *host = access == ACCESS_WRITE ? mmu_hit_write(&m, (gla)page << 12, 1) : mmu_hit_read(&m, (gla)page << 12, 1);
                 if (access != ACCESS_FETCH)
                     ck_assert_ptr_eq(host, ram->base + ((0x100 + (page & 511)) << 12));
             }

@@ -350,13 +350,13 @@ START_TEST(test_code_other_thread)
     codepages_drain(map);
     ck_assert_uint_eq(written_count, 2);
     /* a map change by another thread takes effect with the drain */
-    ck_assert(tlb_hit(m.rd, 0x5000, 1) != NULL);
+    ck_assert(mmu_hit_read(&m, 0x5000, 1) != NULL);
     pthread_create(&t, NULL, foreign_change, &move);
     pthread_join(t, NULL);
-    ck_assert(tlb_hit(m.rd, 0x5000, 1) != NULL);
+    ck_assert(mmu_hit_read(&m, 0x5000, 1) != NULL);
     codepages_drain(map);
     ck_assert_uint_eq(written_count, 3);
-    ck_assert(tlb_hit(m.rd, 0x5000, 1) == NULL);
+    ck_assert(mmu_hit_read(&m, 0x5000, 1) == NULL);
     mmu_fini(&m);
     physmap_remove(map, &move);
 }
