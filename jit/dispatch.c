@@ -286,6 +286,10 @@ void jit_run(struct vcpu *c)
 {
     struct jit *j = jit_of(c);
     u64 start = jit_now_ns();
+    if (j->opt.check) {
+        check_run(c);
+        return;
+    }
     for (;;) {
         /* first the signal, then what it tells of: whoever sets them does it the other way around */
         if (atomic_load_explicit(&c->jit.poll, memory_order_relaxed))
@@ -353,6 +357,10 @@ bool jit_interp(struct vcpu *c, const struct code_call *call)
     u64 deaths = j->deaths;
     if (unlikely(!in->chain))
         interp_prepare(in);
+    if (unlikely(j->opt.check) && check_refuses(in)) {
+        c->rip = truncate_rip(c, c->jit.pc + (u64)(s64)call->offset);
+        return false;
+    }
     j->count.interp_ops++;
     j->count.insns_interpreted++;
     j->interpreted[in->row]++;

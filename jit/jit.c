@@ -10,6 +10,7 @@ static const struct cpu_engine engine = {
 
 static void destroy(struct jit *j)
 {
+    check_free(j);
     codecache_free(j);
     units_free(j);
     free(j->interpreted);

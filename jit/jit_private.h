@@ -70,6 +70,7 @@ struct jit {
     /* a link that waits for its target, or a jump for its entry in the table */
     struct { struct code_link *link; u64 rip, pc, evictions; bool lookup; } open;
     u64 started_ns;
+    struct jit_check *check;        /* check.c */
 
     /* compile.c: workspace */
     struct ir_unit ir;
@@ -141,6 +142,10 @@ void jit_step(struct jit *j);
 
 /* --- check.c --- */
 void check_run(struct vcpu *c);             /* jit_run with check=on */
+bool check_here(struct jit *j);             /* one unit, at RIP; false: the interpreter has done something else */
+/* Must code leave this instruction to a step, because it would be done twice? */
+bool check_refuses(const struct insn *in);
+void check_free(struct jit *j);
 
 /* --- stats.c --- */
 void stats_reason(struct jit *j, const char *why);      /* an instruction was not translated */
