@@ -40,7 +40,7 @@ struct log { struct write *write; u8 *data; size_t count, room, used, data_room;
 
 struct jit_check {
     struct jit *j;
-    struct tlb_entry none[TLB_SIZE];
+    struct tlb_entry none[1];
     struct mmu_watch watch;
     struct state before, unit, interp;
     struct log unit_log, interp_log, *log;
@@ -556,8 +556,7 @@ static struct jit_check *check_of(struct jit *j)
         fprintf(stderr, "shadow86: no memory for -accel check\n");
         exit(EXIT_FAILURE);
     }
-    for (unsigned i = 0; i < TLB_SIZE; i++)
-        k->none[i].tag = TLB_INVALID;
+    k->none[0].tag = TLB_INVALID;
     k->j = j;
     k->watch = (struct mmu_watch){ watch_write, k, k->none };
     j->check = k;
