@@ -176,15 +176,23 @@ static void free_temp(struct emit *e, ir_val v)
         e->taken &= (u8)~(1 << n);
 }
 
+static bool is_written(const struct ir_row *row, unsigned i)
+{
+    return row->role[i] == IR_ROLE_W || row->role[i] == IR_ROLE_X;
+}
+
 static void high_bytes(struct emit *e, const struct ir_ins *ins, bool store)
 {
     const struct ir_row *row = &ir_rows[ins->op];
     ir_val v[2] = { ins->d, ins->a };
     for (unsigned i = 0; i < 2; i++) {
         unsigned reg = ir_is_high(v[i]) ? host_of_gpr[v[i] - IR_H] : NO_REG;
-        bool written = row->role[i] == IR_ROLE_W || row->role[i] == IR_ROLE_X;
-        if (reg != NO_REG && (store || written))
-            enc(e, (struct enc){ .w = true }, store ? 0x89 : 0x8b, reg, rm_vcpu(gpr_disp(v[i] - IR_H)));
+        if (reg == NO_REG || (!store && !is_written(row, i)))
+            continue;
+        /* XCHG AL, AH: the low byte has changed in the register, the other one in memory */
+        if (!store && v[!i] == IR_G + (v[i] - IR_H) && is_written(row, !i))
+            enc(e, (struct enc){ .reg8 = true }, 0x88, reg, rm_vcpu(gpr_disp(v[i] - IR_H)));
+        enc(e, (struct enc){ .w = true }, store ? 0x89 : 0x8b, reg, rm_vcpu(gpr_disp(v[i] - IR_H)));
     }
 }
 
@@ -211,6 +219,8 @@ static void emit_one(struct emit *e, const struct ir_ins *ins)
         high_bytes(e, ins, true);
     if (!own)
         flags_before(e, ins);
+    if (!own && !ins->fdef && ir_rows[ins->op].fw & IR_FLAGS)   /* arithmetic that the guest does not see */
+        flags_clobber(e, ins->flive);
     emit_ops[ins->op](e, ins);
     if (!own)
         flags_after(e, ins);

@@ -59,8 +59,10 @@ static u8 *stack_new(void)
     return m + GUARD_BYTES;
 }
 
-/* A call of translated code ran off the end of its stack: it is executed again on an empty one. Everything else is a real
- * crash: the default action. */
+static struct sigaction old_action;
+
+/* A call of translated code ran off the end of its stack: it is executed again on an empty one. Everything else is not
+ * ours: it happens again and finds who was there before. */
 static void on_segv(int sig, siginfo_t *info, void *context)
 {
     ucontext_t *u = context;
@@ -71,17 +73,17 @@ static void on_segv(int sig, siginfo_t *info, void *context)
         u->uc_mcontext.gregs[REG_RSP] = (greg_t)sp;
         return;
     }
-    signal(sig, SIG_DFL);
+    sigaction(sig, &old_action, NULL);
 }
 
 static bool install_handler(void)
 {
     static _Thread_local u8 alternate[1 << 16];
-    stack_t st = { .ss_sp = alternate, .ss_size = sizeof alternate };
-    struct sigaction old, sa = { .sa_sigaction = on_segv, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
-    if (sigaction(SIGSEGV, NULL, &old))
+    stack_t old, st = { .ss_sp = alternate, .ss_size = sizeof alternate };
+    struct sigaction sa = { .sa_sigaction = on_segv, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
+    if (sigaltstack(NULL, &old) || (old.ss_flags & SS_DISABLE && sigaltstack(&st, NULL)))
         return false;
-    return !sigaltstack(&st, NULL) && !sigaction(SIGSEGV, &sa, NULL);
+    return !sigaction(SIGSEGV, &sa, &old_action);
 }
 
 /* --- pieces --------------------------------------------------------------------------------------------------------- */
@@ -399,7 +401,7 @@ static void write_miss(struct emit *e, unsigned n)
 static void write_need(struct emit *e, unsigned kind)
 {
     bool vec = kind == IR_NEED_SSE || kind == IR_NEED_AVX;
-    u8 bit = kind == IR_NEED_SSE || kind == IR_NEED_X87 ? 1 : 2;
+    u8 bits = kind == IR_NEED_SSE ? 1 : 3;  /* AVX is usable only if SSE is, the x87 exactly if MMX is: need.c */
     s32 state = vec ? VCPU_DISP(jit.vec_state) : VCPU_DISP(jit.x87_state);
     fixed_places.need[kind] = e->at;
     pop(e, RCX);
@@ -408,10 +410,14 @@ static void write_need(struct emit *e, unsigned kind)
         store(e, scratch_regs[i], VCPU_DISP(jit.temp[0]) + (s32)i * 8);
     guest_registers(e, true);
     to_c_stack(e);
-    unload_units(e);        /* so that C sees and may change everything */
+    if_loaded(e, VCPU_DISP(jit.vec_state), vectors, true);  /* C sees MXCSR and may use them; the x87 it leaves alone */
+    if (vec)
+        clear_byte(e, VCPU_DISP(jit.vec_state));
     enc(e, W, 0x8d, RDI, rm_mem(RBP, -VCPU_BIAS));
     emit_mov_imm(e, RSI, kind);
     call_c(e, (const void *)jit_need);
+    if (!vec)
+        if_loaded(e, VCPU_DISP(jit.vec_state), vectors, false);
     to_code_stack(e);
     enc(e, D, 0x0fb6, RAX, rm_reg(RAX));
     enc(e, D, 0x85, RAX, rm_reg(RAX));
@@ -421,7 +427,7 @@ static void write_need(struct emit *e, unsigned kind)
     else
         enc(e, D, 0xdd, 4, rm_vcpu(VCPU_DISP(jit.x87_image)));     /* frstor */
     enc(e, (struct enc){ .imm_bytes = 1 }, 0x80, 1, rm_vcpu(state));    /* or byte */
-    put8(e, bit);
+    put8(e, bits);
     load(e, RCX, VCPU_DISP(jit.reload));
     enc(e, W, 0x63, RAX, rm_mem(RCX, 4));
     enc(e, W, 0x8d, RCX, rm_index(RCX, RAX, 0, 8));
