@@ -10,6 +10,10 @@ void pass_group(struct ir_unit *u, struct pass_env *env);
 void pass_adjust(struct ir_unit *u, struct pass_env *env);
 void pass_dead(struct ir_unit *u, struct pass_env *env);
 
+/* --- pass_flags.c: flive, fuse and flags_in again, from what is live at the exits (fexit). After operations that define flags have
+ * gone: flive must not name a flag that holds nothing any more. exact: jit_options.exactflags --- */
+void pass_flags_within(struct ir_unit *u, bool exact);
+
 /* --- pass.c: shared --- */
 /* An operation that goes: marked, and taken out by pass_compact at the end of the pass. */
 static inline void pass_remove(struct ir_ins *ins) { ins->op = IR_OP_COUNT; }

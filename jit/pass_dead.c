@@ -5,9 +5,15 @@
  * checked, comparisons, CLC and the like. What may leave the unit stays, and so does ptr even if its pointer is not used:
  * the guest's access may fault. Guest registers are never dead: any FAULT operation shows all of them.
  *
- * needs: flive   breaks: nothing (flags may be live less often than flive says now)
+ * With an operation go its reads of flags, so others may be dead now; and what it defined holds nothing any more, while flive
+ * in front of it may still name the flags that stood there before. So flive is made again, and the walk repeated: whoever
+ * compares states (-accel check) believes flive.
+ *
+ * needs: flive, fexit   breaks: nothing
  */
 #include "jit/pass.h"
+
+#include <string.h>
 
 struct used { u64 word[(IR_MAX_TEMPS + 63) / 64]; };
 
@@ -39,13 +45,16 @@ static bool is_dead(const struct ir_ins *ins, const struct used *s)
     return true;
 }
 
-void pass_dead(struct ir_unit *u, struct pass_env *env)
+/* One walk. Did something go that flags depended on? */
+static bool sweep(struct ir_unit *u)
 {
     struct used s = { 0 };
+    bool flags = false;
     for (unsigned i = u->count; i-- > 0;) {
         struct ir_ins *ins = &u->ins[i];
         const struct ir_row *row = &ir_rows[ins->op];
         if (is_dead(ins, &s)) {
+            flags |= (ins->fdef | ins->fuse) != 0;
             pass_remove(ins);
             continue;
         }
@@ -59,4 +68,11 @@ void pass_dead(struct ir_unit *u, struct pass_env *env)
             set_used(&s, ins->p);
     }
     pass_compact(u);
+    return flags;
+}
+
+void pass_dead(struct ir_unit *u, struct pass_env *env)
+{
+    while (sweep(u) && strcmp(env->opt->skip, "flags"))
+        pass_flags_within(u, env->opt->exactflags);
 }

@@ -20,7 +20,7 @@
  * everything live stays live before them, and in flive; fuse says which flags go through them.
  *
  * Faults and interrupts store the flags in a frame. A flag that no instruction reads may be stale there, unless exactflags is
- * on: then every operation that can fault reads all flags, and so do all exits (interrupts are taken there).
+ * on: then every operation that can fault keeps and reads all flags, and so do all exits (interrupts are taken there).
  *
  * flive of jcc, jz, jnz is what is live on either way; fexit is the exit alone.
  *
@@ -250,24 +250,32 @@ static u16 live_before(const struct ir_unit *u, const struct ir_ins *ins, u16 li
     return live | ins->fuse;
 }
 
-void pass_flags(struct ir_unit *u, struct pass_env *env)
+void pass_flags_within(struct ir_unit *u, bool exact)
 {
-    struct look l;
     u16 live = IR_FLAGS;
     int gi = -1;
-    look_begin(&l, u, env);
     for (unsigned i = u->count; i-- > 0;) {
         struct ir_ins *ins = &u->ins[i];
         if (ins->gi != gi)      /* the last operation of a guest instruction */
             live &= (u16)~undefined_by(u, ins);
         gi = ins->gi;
-        if (has_target(ins->op)) {
-            ins->fexit = target_live(&l, ins);
+        if (has_target(ins->op))
             live = ir_rows[ins->op].attr & IR_END ? ins->fexit : live | ins->fexit;
-        }
+        if (exact && ir_rows[ins->op].attr & IR_FAULT)
+            live = IR_FLAGS;    /* behind it, too: its check must not spoil what leaving shows */
         ins->flive = live;
         ins->fuse = op_reads(u, ins, live);
-        live = live_before(u, ins, live, env->opt->exactflags);
+        live = live_before(u, ins, live, exact);
     }
     u->flags_in = live;
+}
+
+void pass_flags(struct ir_unit *u, struct pass_env *env)
+{
+    struct look l;
+    look_begin(&l, u, env);
+    for (unsigned i = 0; i < u->count; i++)
+        if (has_target(u->ins[i].op))
+            u->ins[i].fexit = target_live(&l, &u->ins[i]);
+    pass_flags_within(u, env->opt->exactflags);
 }
