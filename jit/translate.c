@@ -124,13 +124,14 @@ static enum tr_result translate(struct trans *t, const struct insn *in)
     return row->attr & (ATTR_SYS | ATTR_BRANCH) ? TR_STEP : TR_INTERP;
 }
 
-/* Flags that it may leave as they are count as read, too. */
+/* Where it depends on a count which flags are defined or stay as they are, all of them count as written and as read. */
 static void add_interp(struct trans *t, const struct insn *in)
 {
     const struct insn_row *row = &insn_rows[in->row];
+    u16 maybe = row->attr & ATTR_CONDFL ? row->writes | row->undef : 0;
     struct ir_ins *ins = ir_add(t->u, IR_OP_interp, 0, IR_NONE, IR_NONE);
-    ins->fdef = row->writes & IR_FLAGS;
-    ins->fuse = (row->reads | (row->attr & ATTR_CONDFL ? row->writes | row->undef : 0)) & IR_FLAGS;
+    ins->fdef = (row->writes | maybe) & IR_FLAGS;
+    ins->fuse = (row->reads | maybe) & IR_FLAGS;
     t->needed = 0;
 }
 
@@ -159,11 +160,12 @@ static void count_insn(struct maker *m, unsigned first)
         if (ir_rows[ins->op].attr & (IR_SIDE | IR_END) && ins->op != IR_OP_step)
             exit = i;
     }
-    if (exit < u->count)
+    bool leaves = exit < u->count;
+    if (leaves)
         insert_count(u, exit, may_leave ? 1 : m->uncounted + 1, m->t.gi);
     if (may_leave)
         insert_count(u, first, m->uncounted, m->t.gi);
-    m->uncounted = exit < u->count ? 0 : may_leave ? 1 : m->uncounted + 1;
+    m->uncounted = leaves ? 0 : may_leave ? 1 : m->uncounted + 1;
 }
 
 /* --- going on ------------------------------------------------------------------------------------------------------- */

@@ -155,6 +155,8 @@ static void choose(struct trans *t, ir_val rip, ir_val other, unsigned cc)
 static enum tr_result tr_jcc(struct trans *t, const struct insn *in)
 {
     s64 offset = target_offset(t, in);
+    if (!in_reach(t, offset))
+        return TR_STEP;
     if (direct(t, in->opsize)) {
         ir_set_cc(side(t, IR_OP_jcc, 8, IR_NONE, offset), in->imm2 & 15);
         return TR_SIDE;
