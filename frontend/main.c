@@ -24,6 +24,7 @@
 #include "frontend/monitor.h"
 #include "frontend/options.h"
 #include "frontend/tty.h"
+#include "jit/jit.h"
 
 #define ERR_MAX 4608
 #define MAX_LINES (PC_MAX_SERIAL + 3)
@@ -260,6 +261,19 @@ static void daemonize_end(int fd)
     close(fd);
 }
 
+/* ------------------------------------------------------------------ engine ----- */
+static void start_engine(const struct options *o)
+{
+    struct jit_options jit;
+    char err[ERR_MAX], why[ERR_MAX - 64];
+    if (o->engine != ENGINE_JIT)
+        return;
+    if (jit_options_parse(&jit, o->jit_keys, why, sizeof why) && jit_new(pc_cpu(run.pc), &jit, why, sizeof why))
+        return;
+    snprintf(err, sizeof err, "-accel jit: %s", why);
+    die(err);
+}
+
 /* ------------------------------------------------------------------ together ----- */
 /* Everything that can be checked without leaving a trace. */
 static void build(struct options *o)
@@ -282,6 +296,7 @@ static void build(struct options *o)
     run.pc = pc_new(&o->pc, err, sizeof err);
     if (!run.pc || !fwcfg_options_apply(run.pc, o, err, sizeof err))
         die(err);
+    start_engine(o);
     log_mask = log;
 }
 

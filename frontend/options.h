@@ -3,6 +3,7 @@
 #define SHADOW86_OPTIONS_H
 
 #include "devices/pc.h"
+#include "jit/jit.h"
 
 #define OPTIONS_MAX_DRIVES 8
 #define OPTIONS_MAX_SERIAL PC_MAX_SERIAL
@@ -32,7 +33,8 @@ struct options {
     unsigned serial_count;              /* -serial given so many times */
     const char *monitor;                /* NULL: the default */
     const char *debugcon;
-    const char *accel;
+    enum engine { ENGINE_INTERP, ENGINE_JIT } engine;
+    char jit_keys[1024];                /* "key=value,..." for jit_options_parse, which accepts them */
     bool snapshot;
     bool nographic;
     bool nodefaults;

@@ -57,17 +57,55 @@ bool opt_smp(struct parse *p, const char *arg)
 }
 
 /* ------------------------------------------------------------------ machine and engine ----- */
+static bool accel_help(struct parse *p)
+{
+    puts("jit      the translator ('tcg' means the best there is, this one)\n"
+         "check    the translator, with the interpreter in lockstep: stops at the first difference\n"
+         "interp   the reference interpreter (default)\n"
+         "Keys of -accel jit,KEY=VALUE and -jit KEY=VALUE:");
+    jit_options_help(stdout);
+    p->o->done = true;
+    return true;
+}
+
+/* Adds "key=value" for the translator; the keys are checked when all are known. */
+static bool add_jit_key(struct parse *p, const char *key, const char *value)
+{
+    char *keys = p->o->jit_keys;
+    size_t used = strlen(keys), room = sizeof p->o->jit_keys - used;
+    struct jit_options tried;
+    char why[200];
+    if (strchr(value, ','))
+        return option_wrong(p, value, "a comma is not possible here");
+    if (snprintf(keys + used, room, "%s%s=%s", used ? "," : "", key, value) >= (int)room)
+        return option_wrong(p, value, "too many keys");
+    return jit_options_parse(&tried, keys, why, sizeof why) || option_wrong(p, NULL, why);
+}
+
 static bool set_accel(struct parse *p, const char *arg, const char *name)
 {
     if (!strcmp(name, "help"))
-        return option_print(p, "interp   the reference interpreter (default; 'tcg' means the same)");
+        return accel_help(p);
     if (!strcmp(name, "kvm") || !strcmp(name, "xen") || !strcmp(name, "hvf") || !strcmp(name, "whpx"))
         return option_wrong(p, arg, "shadow86 is pure software and uses no virtualization; leave the option out");
-    if (!strcmp(name, "jit") || !strcmp(name, "check"))
-        return option_wrong(p, arg, "the translator is not part of this version; use -accel interp");
-    if (strcmp(name, "interp") && strcmp(name, "tcg"))
-        return option_wrong(p, arg, "no such engine; there is 'interp'");
-    p->o->accel = name;
+    if (!strcmp(name, "check")) {
+        p->o->engine = ENGINE_JIT;
+        return add_jit_key(p, "check", "on");
+    }
+    if (strcmp(name, "interp") && strcmp(name, "tcg") && strcmp(name, "jit"))
+        return option_wrong(p, arg, "no such engine; there are jit, check and interp");
+    p->o->engine = strcmp(name, "interp") ? ENGINE_JIT : ENGINE_INTERP;
+    return true;
+}
+
+/* The keys that nobody has asked for are the translator's. */
+static bool jit_keys(struct parse *p, struct keyvals *k)
+{
+    for (unsigned i = 0; i < k->count; i++) {
+        if (!k->at[i].used && !add_jit_key(p, k->at[i].key, k->at[i].value))
+            return false;
+        k->at[i].used = true;
+    }
     return true;
 }
 
@@ -79,7 +117,15 @@ bool opt_accel(struct parse *p, const char *arg)
         return false;
     const char *name = keyvals_get(&k, "accel");
     option_ignore(&k, tuning);
-    return set_accel(p, arg, name ? name : "") && option_keys_done(p, &k);
+    return set_accel(p, arg, name ? name : "") && (p->o->engine != ENGINE_JIT || jit_keys(p, &k)) && option_keys_done(p, &k);
+}
+
+bool opt_jit(struct parse *p, const char *arg)
+{
+    struct keyvals k;
+    if (!strcmp(arg, "help"))
+        return accel_help(p);
+    return option_keys(p, &k, arg, NULL) && jit_keys(p, &k);
 }
 
 /* accel=kvm:tcg names several, the first that is there is taken. */

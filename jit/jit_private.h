@@ -84,9 +84,6 @@ struct jit {
     struct { const char *why; u64 n; } reason[REASONS];
 };
 
-/* mmu/: host address of [a, a + bytes) if it is in one page of RAM that may be accessed that way, else NULL. */
-u8 *mmu_host(struct mmu *m, gla a, unsigned bytes, enum access access, enum view view);
-
 static inline struct jit *jit_of(const struct vcpu *c) { return c->jit.jit; }
 u64 jit_now_ns(void);                                       /* stats.c */
 /* jit_new with another backend, for tests. */
