@@ -61,11 +61,10 @@ static u16 default_use(const struct ir_row *row, enum ir_op op, ir_val a)
 {
     if (row->fr == IR_MASK_CC)
         return IR_FLAGS;
-    if (row->fr != IR_MASK_OWN)
-        return row->fr;
     if (row->fw == IR_MASK_OWN)
         return IR_FLAGS;
-    return a == IR_IMM && op != IR_OP_shld && op != IR_OP_shrd ? 0 : row->fw;
+    bool by_register = (op >= IR_OP_shl && op <= IR_OP_rcr && a != IR_IMM) || op == IR_OP_shld || op == IR_OP_shrd;
+    return (row->fr == IR_MASK_OWN ? 0 : row->fr) | (by_register ? row->fw : 0);
 }
 
 /* Operations whose exit has a live set of its own. */

@@ -154,12 +154,25 @@ static enum next ev_put(struct eval *e)
 
 /* --- addresses ------------------------------------------------------------------------------------------------------------ */
 
-/* Host address of bytes that stand on one page of plain memory, NULL if they do not or the guest may not. */
-static u8 *translate(struct vcpu *c, gla a, unsigned bytes, enum access access)
+/* Host address of bytes that stand on one page of plain memory, NULL if they do not or the guest may not. The TLB is
+ * filled by an access that changes nothing: a byte is read, and written back. Memory without an entry then is special (code
+ * on the page, a log of writes). */
+static u8 *translate(struct vcpu *c, gla a, unsigned bytes, bool write)
 {
-    if ((a & ~PAGE_MASK) + bytes > PAGE_SIZE || !mmu_probe(&c->mmu, a, bytes, access, c->mmu.view))
+    struct mmu *m = &c->mmu;
+    enum access access = write ? ACCESS_WRITE : ACCESS_READ;
+    gpa pa;
+    u8 byte;
+    if ((a & ~PAGE_MASK) + bytes > PAGE_SIZE || !mmu_probe(m, a, bytes, access, m->view))
         return NULL;
-    return access == ACCESS_WRITE ? mmu_hit_write(&c->mmu, a, bytes) : mmu_hit_read(&c->mmu, a, bytes);
+    u8 *host = (write ? mmu_hit_write(m, a, bytes) : mmu_hit_read(m, a, bytes));
+    if (host)
+        return host;
+    if (!mmu_translate_debug(m, a, &pa) || !physmap_ptr(m->phys, pa, bytes, write))
+        return NULL;
+    if (!mmu_read(m, a, &byte, 1, m->view) || (write && !mmu_write(m, a, &byte, 1, m->view)))
+        return NULL;
+    return (write ? mmu_hit_write(m, a, bytes) : mmu_hit_read(m, a, bytes));
 }
 
 static enum next ev_ptr(struct eval *e)
@@ -175,7 +188,7 @@ static enum next ev_ptr(struct eval *e)
     c->exc = exc;
     if (!ok || (ins->bits & IR_ALIGN && a & (ins->size - 1u)))
         return LEAVE;
-    u8 *host = translate(c, a, ins->size, access);
+    u8 *host = translate(c, a, ins->size, access == ACCESS_WRITE);
     e->temp[ins->d - IR_T] = (uintptr_t)host;
     return host ? NEXT : LEAVE;
 }
