@@ -112,6 +112,11 @@ static inline unsigned mode_code_size(u32 mode) { return 2u << (mode & MODE_CODE
 static inline unsigned mode_stack_size(u32 mode) { return 2u << (mode >> MODE_STACK_SHIFT & 3); }
 static inline unsigned mode_view(u32 mode) { return mode >> MODE_VIEW_SHIFT & 3; }
 static inline bool mode_flat(u32 mode, unsigned seg) { return mode >> (MODE_FLAT_SHIFT + seg) & 1; }
+/* For this access (enum ir_access): outside 64-bit mode CS is never flat for writes, which protected mode denies. */
+static inline bool mode_flat_for(u32 mode, unsigned seg, unsigned access)
+{
+    return mode_flat(mode, seg) && (seg != SEG_CS || access == IR_READ);
+}
 
 /* A unit while it is being made. */
 struct ir_unit {

@@ -141,7 +141,7 @@ static void find_uses(struct grouping *g)
 static bool can_group(const struct grouping *g, const struct ir_ins *ins)
 {
     return ins->op == IR_OP_ptr && ins->b == IR_NONE && has_place(ins->a) && ir_is_temp(ins->d) &&
-           !(ins->bits & (IR_ALIGN | IR_TLB)) && mode_flat(g->u->mode, ins->size2) && ins->size <= GROUP_SPAN &&
+           !(ins->bits & (IR_ALIGN | IR_TLB)) && mode_flat_for(g->u->mode, ins->size2, ins->cc) && ins->size <= GROUP_SPAN &&
            !g->other_use[ins->d - IR_T];
 }
 

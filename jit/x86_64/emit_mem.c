@@ -71,7 +71,7 @@ static void segment(struct emit *e, const struct ir_ins *ins, unsigned p)
     if (mode_code_size(mode) == 8) {
         if (ins->size2 >= SEG_FS)
             enc(e, W, 0x03, p, rm_vcpu(VCPU_DISP(seg[0].base) + ins->size2 * (s32)sizeof(struct segment)));
-    } else if (!mode_flat(mode, ins->size2)) {
+    } else if (!mode_flat_for(mode, ins->size2, ins->cc)) {
         struct tail *t = emit_tail(e, TAIL_STEP, 0);
         limit_and_base(e, ins, p, t);
     }
