@@ -5,7 +5,7 @@
  * size that was written, and status flags that are not live (flive), once they have died. Flags that an operation does
  * not list in fdef stay as they were.
  *
- * Memory is reached through host addresses as in translated code: ptr checks segment and page and goes through the TLB.
+ * Memory is reached through host addresses as in translated code: ptr checks segment and page (mmu_host).
  * `insn` lets the interpreter's function work on the IR's operands: memory operands are turned back into guest addresses
  * (each ptr remembers its own), temporaries borrow a register from R8..R15.
  */
@@ -154,27 +154,6 @@ static enum next ev_put(struct eval *e)
 
 /* --- addresses ------------------------------------------------------------------------------------------------------------ */
 
-/* Host address of bytes that stand on one page of plain memory, NULL if they do not or the guest may not. The TLB is
- * filled by an access that changes nothing: a byte is read, and written back. Memory without an entry then is special (code
- * on the page, a log of writes). */
-static u8 *translate(struct vcpu *c, gla a, unsigned bytes, bool write)
-{
-    struct mmu *m = &c->mmu;
-    enum access access = write ? ACCESS_WRITE : ACCESS_READ;
-    gpa pa;
-    u8 byte;
-    if ((a & ~PAGE_MASK) + bytes > PAGE_SIZE || !mmu_probe(m, a, bytes, access, m->view))
-        return NULL;
-    u8 *host = (write ? mmu_hit_write(m, a, bytes) : mmu_hit_read(m, a, bytes));
-    if (host)
-        return host;
-    if (!mmu_translate_debug(m, a, &pa) || !physmap_ptr(m->phys, pa, bytes, write))
-        return NULL;
-    if (!mmu_read(m, a, &byte, 1, m->view) || (write && !mmu_write(m, a, &byte, 1, m->view)))
-        return NULL;
-    return (write ? mmu_hit_write(m, a, bytes) : mmu_hit_read(m, a, bytes));
-}
-
 static enum next ev_ptr(struct eval *e)
 {
     const struct ir_ins *ins = e->ins;
@@ -188,7 +167,7 @@ static enum next ev_ptr(struct eval *e)
     c->exc = exc;
     if (!ok || (ins->bits & IR_ALIGN && a & (ins->size - 1u)))
         return LEAVE;
-    u8 *host = translate(c, a, ins->size, access == ACCESS_WRITE);
+    u8 *host = mmu_host(&c->mmu, a, ins->size, access, c->mmu.view);
     e->temp[ins->d - IR_T] = (uintptr_t)host;
     return host ? NEXT : LEAVE;
 }

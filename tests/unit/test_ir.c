@@ -952,8 +952,10 @@ START_TEST(pointers)
     LEAVES("ptr.4 t0 = ds:[rbx+4096] write");
     LEAVES("ptr.4 t0 = ds:[rbx+4096] rw");
     codepages_mark(guest->phys, 0x8000, 64);
-    STAYS("ptr.4 t0 = ds:[rbx+2048]");
-    LEAVES("ptr.4 t0 = ds:[rbx+2048] write");
+    STAYS("ptr.4 t0 = ds:[rbx+60]");
+    STAYS("ptr.4 t0 = ds:[rbx+64] write");
+    LEAVES("ptr.4 t0 = ds:[rbx+61] rw");
+    LEAVES("ptr.4 t0 = ds:[rbx+60] write");
     ck_assert_uint_eq(cpu->exc.vector, 0xee);   /* nothing was noted */
 }
 END_TEST
