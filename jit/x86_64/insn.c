@@ -150,17 +150,51 @@ static bool is_defined(const struct form *f, unsigned i)
     return i == 0 || (i == 1 && insn_rows[f->in->row].run == in_mulx);
 }
 
+/* A scratch register that a source was loaded into: it is read before the result is written, so that will do for both. */
+static unsigned take_source(struct emit *e, struct form *f, const ir_val v[4])
+{
+    for (unsigned i = 1; i < 4; i++) {
+        const unsigned reg = f->used[i];
+        if (reg != NO_REG && !f->defines[i] && reg != emit_home(e, v[i])) {
+            f->used[i] = NO_REG;
+            return reg;
+        }
+    }
+    return NO_REG;
+}
+
+/* The register of the address, if nobody needs it any more and there is no other. */
+static unsigned take_address(struct emit *e, const struct form *f)
+{
+    const ir_val p = e->ins->p;
+    if (e->taken != (1 << SCRATCH_COUNT) - 1 || !ir_is_temp(p) || e->last_use[p - IR_T] != e->index)
+        return NO_REG;
+    const unsigned reg = emit_home(e, p);
+    return reg != f->used[0] ? reg : NO_REG;
+}
+
+static unsigned result_register(struct emit *e, struct form *f, unsigned i)
+{
+    const struct ir_ins *ins = e->ins;
+    const ir_val v[4] = { ins->d, ins->a, ins->b, ins->c };
+    if (i == 1 && ins->d == ins->a)
+        return f->used[0];              /* MULX with one destination: the upper half */
+    unsigned reg = emit_home(e, v[i]);
+    if (reg == NO_REG)
+        reg = take_source(e, f, v);
+    if (reg == NO_REG)
+        reg = take_address(e, f);
+    return reg != NO_REG ? reg : emit_def(e, v[i]);
+}
+
 /* The host register for a general register that is not read from where it lives. */
 static unsigned gpr_field(struct emit *e, struct form *f, ir_val v, unsigned i)
 {
-    const struct ir_ins *ins = e->ins;
     f->defines[i] = is_defined(f, i);
     if (!f->defines[i] || reads_destination(insn_rows[f->in->row].run))
         f->used[i] = (u8)emit_use(e, v, f->in->op[i].size);
-    else if (i == 1 && ins->d == ins->a)
-        f->used[i] = f->used[0];        /* MULX with one destination: the upper half */
     else
-        f->used[i] = (u8)emit_def(e, v);
+        f->used[i] = (u8)result_register(e, f, i);
     return f->used[i];
 }
 
@@ -222,8 +256,10 @@ static struct form form_of(struct emit *e, const struct ir_ins *ins, const struc
     f.w = f.row->w == W_W1 || (f.row->w == W_WI && in->rex_w);
     f.operand16 = in->opsize == 2 && has_word_form(f.row);
     f.reg = f.row->ext & 7;
-    for (unsigned i = 0; i < 4 && f.row->op[i] != LETTERS___; i++)
-        place(e, &f, v[i], i);
+    for (unsigned pass = 0; pass < 2; pass++)       /* sources, then results */
+        for (unsigned i = 0; i < 4 && f.row->op[i] != LETTERS___; i++)
+            if (is_defined(&f, i) == pass)
+                place(e, &f, v[i], i);
     return f;
 }
 
