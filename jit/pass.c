@@ -13,7 +13,7 @@
  * A contract line at the top of each file says what it needs beyond a good unit and what it breaks: of the things that
  * earlier passes found out, which are not true any more after it.
  *
- * With -accel check every unit is verified after every pass; what fails is a bug of ours and ends the program.
+ * With -accel jit,verify=on every unit is verified after every pass; what fails is a bug of ours and ends the program.
  */
 #include "jit/pass.h"
 
@@ -44,13 +44,13 @@ static void verify(const struct ir_unit *u, const char *after)
 
 void passes_run(struct ir_unit *u, struct pass_env *env)
 {
-    if (env->opt->check)
+    if (env->opt->verify)
         verify(u, "translation");
     for (unsigned i = 0; i < pass_count; i++) {
         if (!strcmp(passes[i].name, env->opt->skip))
             continue;
         passes[i].run(u, env);
-        if (env->opt->check)
+        if (env->opt->verify)
             verify(u, passes[i].name);
     }
 }

@@ -37,7 +37,7 @@ static void set_options(const char *text)
 {
     char err[100];
     ck_assert_msg(jit_options_parse(&options, text, err, sizeof err), "%s", err);
-    options.check = 1;
+    options.verify = 1;
 }
 
 static const struct pass *find_pass(const char *name)
