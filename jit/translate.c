@@ -278,12 +278,10 @@ bool translate_unit(struct jit *j, struct vcpu *c, struct ir_unit *u, gpa pa, co
     if (!r->ranges)
         return false;
     if (outcome == STOP) {
-        unsigned first = u->count;
+        if (mode & MODE_COUNT_INSNS)
+            insert_count(u, u->count, m.uncounted, u->guests - 1u);
+        m.t.start = u->offset[u->guests - 1];
         tr_goto(&m.t, (s64)(pa & ~PAGE_MASK) + m.s.pos);
-        if (mode & MODE_COUNT_INSNS && m.uncounted)
-            insert_count(u, u->count - 1u, m.uncounted, u->guests - 1u);
-        for (unsigned i = first; i < u->count; i++)
-            u->ins[i].gi = (u8)(u->guests - 1);
     }
     return !u->full;
 }

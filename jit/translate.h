@@ -75,7 +75,7 @@ struct ir_ins *tr_lea(struct trans *t, unsigned size, ir_val d, ir_val base, s32
 ir_val tr_load(struct trans *t, unsigned size, struct tr_operand a);
 
 /* --- leaving for a place in guest code: translate_flow.c --- */
-/* Ends the unit with a jump to an offset; by its RIP where a direct exit cannot be proven right (CS not flat). */
+/* Ends the unit with a jump to an offset. */
 void tr_goto(struct trans *t, s64 offset);
 
 /* --- the whole pipeline for one unit: compile.c --- */

@@ -1,9 +1,10 @@
 /* translate_flow.c - near transfers: JMP CALL RET Jcc LOOP JrCXZ. SDM 2; the counterpart of cpu/interp_flow.c.
  *
- * Direct exits name an offset from the unit's page. They are right where RIP is as wide as the address: 64-bit mode, and
- * flat CS with 32-bit operands. Elsewhere RIP wraps at 64 KiB or has a limit to be checked, and it is not known here: the
- * target is computed from IR_PC at run time and looked up (ijmp), which checks the limit. Conditional branches choose
- * between two such targets, and end the unit.
+ * Direct exits name an offset from the unit's page. That is right where RIP is as wide as the address, and in 16-bit code,
+ * since units lie in the part of a page that is inside of CS and below 64 KiB (unit_part): an exit either stays in there,
+ * or is looked up by the dispatcher, which truncates RIP (code_link.wraps).
+ * Left are 16-bit operands in 32-bit code. There the target is computed from IR_PC at run time and looked up (ijmp);
+ * conditional branches choose between two such targets, and end the unit.
  *
  * A target beyond CS's limit or not canonical faults when it is fetched from, not at the branch.
  */
@@ -11,7 +12,7 @@
 #include "cpu/interp.h"
 #include "jit/translate.h"
 
-static bool direct(const struct trans *t, unsigned opsize) { return mode_flat(t->mode, SEG_CS) && opsize != 2; }
+static bool direct(const struct trans *t, unsigned opsize) { return opsize != 2 || t->code_size == 2; }
 
 /* Offset of a relative branch's target. Outside 64-bit mode it is taken modulo 2^32. */
 static s64 target_offset(const struct trans *t, const struct insn *in)
@@ -51,20 +52,12 @@ static void indirect(struct trans *t, enum ir_op op, ir_val rip)
     ins->disp = op == IR_OP_icall ? t->end : 0;
 }
 
-static void jump(struct trans *t, s64 offset)
+void tr_goto(struct trans *t, s64 offset)
 {
     struct ir_ins *ins = ir_add(t->u, IR_OP_jmp, 8, IR_NONE, IR_NONE);
     ins->imm = offset;
     if (offset <= t->start)
         ins->bits |= IR_POLL;
-}
-
-void tr_goto(struct trans *t, s64 offset)
-{
-    if (direct(t, 4))
-        jump(t, offset);
-    else
-        indirect(t, IR_OP_ijmp, rip_of(t, offset, 4));
 }
 
 /* --- JMP, CALL, RET ----------------------------------------------------------------------------------------------- */
@@ -92,7 +85,7 @@ static enum tr_result tr_jmp(struct trans *t, const struct insn *in)
     else if (offset == t->end)
         return TR_NEXT;
     else
-        jump(t, offset);
+        tr_goto(t, offset);
     return TR_END;
 }
 
