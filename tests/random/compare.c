@@ -56,8 +56,10 @@ void track_flags(struct run *r)
     if (insn_decode(&in, bytes, (unsigned)n, c->code_size, c->model.features) != DECODE_OK)
         return;
     const struct insn_row *row = &insn_rows[in.row];
-    if (flags_read_by(&in) & r->undefined && r->doubt > r->count)
+    if (flags_read_by(&in) & r->undefined && r->doubt > r->count && strcmp(row->name, "iret")) {
         r->doubt = r->count;
+        r->doubt_at = cpu_pc(c);
+    }
     if (row->attr & ATTR_CONDFL) {
         track_conditional(r, &in);
     } else if (!strcmp(row->name, "iret")) {
@@ -122,11 +124,25 @@ static const char *piece_name(const struct run *r, unsigned entry)
     return name;
 }
 
+/* t: the run that knows what is undefined, or NULL. */
+static bool same_entry(const struct run *a, const struct run *b, const struct run *t, unsigned i)
+{
+    if (i >= a->count || i >= b->count)
+        return false;
+    struct log_entry x = a->log[i], y = b->log[i];
+    x.undefined = y.undefined = 0;
+    if (t && i < t->count) {
+        x.flags &= ~(u32)t->log[i].undefined;
+        y.flags &= ~(u32)t->log[i].undefined;
+    }
+    return !memcmp(&x, &y, sizeof(x));
+}
+
 /* The first entry that differs; UINT32_MAX: none. */
-static unsigned compare_logs(const struct run *a, const struct run *b, bool print)
+static unsigned compare_logs(const struct run *a, const struct run *b, const struct run *t, bool print)
 {
     for (unsigned i = 0; i < a->count || i < b->count; i++) {
-        if (i < a->count && i < b->count && !memcmp(&a->log[i], &b->log[i], sizeof(a->log[i])))
+        if (same_entry(a, b, t, i))
             continue;
         if (!print)
             return i;
@@ -187,6 +203,8 @@ static bool same_state(const struct run *a, const struct run *b, bool print)
     return same;
 }
 
+static bool ends_well(const struct run *r) { return r->count && r->log[r->count - 1].kind == LOG_END; }
+
 enum verdict compare_engines(const struct program *p, enum engine second, bool print)
 {
     static struct run a, b, t;
@@ -197,19 +215,22 @@ enum verdict compare_engines(const struct program *p, enum engine second, bool p
         run_free(&a);
         return NOT_COMPARED;
     }
-    const unsigned at = compare_logs(&a, &b, print);
-    if (at != UINT32_MAX || !same_state(&a, &b, print) || !same_memory(&a, &b, print)) {
-        v = DIFFERENT;
+    if (p->must_end && !ends_well(&a))
+        v = NOT_COMPARED;
+    if (compare_logs(&a, &b, NULL, false) != UINT32_MAX || !same_state(&a, &b, false) || !same_memory(&a, &b, false)) {
         if (!run_program(&t, p, ENGINE_STEPS))
             exit(EXIT_FAILURE);
-        if (t.doubt <= at)
-            v = UNDEFINED;
-        if (print) {
-            print_vectors(&a, &b);
-            print_x87(&a);
-            print_x87(&b);
-            if (v == UNDEFINED)
-                printf("  (an undefined flag was looked at before log entry %u)\n", t.doubt);
+        const unsigned at = compare_logs(&a, &b, &t, print);
+        if (at != UINT32_MAX || !same_state(&a, &b, print) || !same_memory(&a, &b, print)) {
+            if (v == SAME)
+                v = t.doubt <= at ? UNDEFINED : DIFFERENT;
+            if (print) {
+                print_vectors(&a, &b);
+                print_x87(&a);
+                print_x87(&b);
+            }
+            if (print && v == UNDEFINED)
+                printf("  (an undefined flag was looked at at %llx, before log entry %u)\n", (unsigned long long)t.doubt_at, t.doubt);
         }
         run_free(&t);
     }

@@ -238,7 +238,7 @@ static bool aim(struct gen *g, struct test_case *t)
         if (disp_size > 1)
             disp = (s64)want - data_address(g, 0x2000) - index_value;
     } else if (in->base == GPR_RSP) {
-        disp = below(14) * 8;
+        disp = disp_size == 1 ? 0x60 + below(4) * 8 : 0x200 + below(64) * 8;      /* beyond return addresses */
     } else if (in->base == GPR_RIP) {
         disp = (s64)want - (g->at + in->len);
     } else if (has_base) {
@@ -566,7 +566,8 @@ void generate(struct program *p, u64 seed)
 {
     struct gen g = { .p = p, .at = PROGRAM, .room_end = PROGRAM_END, .near_functions = NEAR_FUNCTIONS, .functions = FUNCTIONS,
                      .table = 0x200, .mode = IN_REAL, .bits = 2, .turns = 1, .undefined = EFL_STATUS };
-    random_seed(seed * 0x9e3779b97f4a7c15 + 1);
+    random_seed(seed);
+    random_seed(random_u64());      /* neighbours would be parts of one sequence */
     memset(p->mem, 0, RAM_BYTES);
     p->seed = seed;
     p->item_count = p->piece_count = 0;

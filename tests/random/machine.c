@@ -196,8 +196,7 @@ static void event(struct run *r)
     struct log_entry *e = note(r, LOG_EVENT);
     gpa pa;
 
-    if (r->pure && r->undefined && r->doubt > r->count - 1)
-        r->doubt = r->count - 1;
+    e->undefined = r->undefined;
     r->undefined_outside = r->undefined;
     e->vector = (u8)vector;
     e->error = (u32)slot(c, f, 1);
@@ -207,7 +206,7 @@ static void event(struct run *r)
     e->sp = f.size == 8 ? slot(c, f, 5) : 0;
     e->cr2 = vector == EXC_PF ? c->cr2 : 0;
     e->dr6 = vector == EXC_DB ? c->dr[6] : 0;
-    if (!r->pure && r->images < IMAGES && cpu_translate(c, f.at + 4 * f.size, &pa))
+    if (r->images < IMAGES && cpu_translate(c, f.at + 4 * f.size, &pa))
         r->image[r->images++] = pa;
     if (vector == EXC_DB && f.size > 2)
         set_slot(c, f, 4, flags | EFL_RF);
@@ -330,6 +329,12 @@ static bool give_translator(struct run *r)
     return false;
 }
 
+static bool in_handler(const struct vcpu *c)
+{
+    const gla a = cpu_pc(c);
+    return a >= HANDLERS64 && a < HANDLERS16 + 0x1000;
+}
+
 bool run_program(struct run *r, const struct program *p, enum engine engine)
 {
     memset(r, 0, sizeof(*r));
@@ -343,8 +348,12 @@ bool run_program(struct run *r, const struct program *p, enum engine engine)
         interp_run(r->cpu);
     } else {
         for (; !r->end && r->steps < BUDGET; r->steps++) {
+            const u32 before = r->undefined;
+            const bool inside = in_handler(r->cpu);
             track_flags(r);
             cpu_step(r->cpu);
+            if (!inside && in_handler(r->cpu))      /* it faulted, or something came first */
+                r->undefined = before;
         }
         r->out_of_budget = !r->end;
     }

@@ -144,6 +144,9 @@ static void report(struct program *p, int v, const char *keep)
     printf("DIFFERENCE%s, seed %llu\n", v >= CRASHED ? " (crash)" : "", (unsigned long long)p->seed);
     compare_in_child(p, true);
     wanted = v;
+    p->must_end = true;
+    if (compare_in_child(p, false) != wanted)
+        p->must_end = false;
     shrink(p);
     snprintf(name, sizeof(name), "random-%llu.txt", (unsigned long long)p->seed);
     if (!keep)
@@ -210,11 +213,15 @@ int main(int argc, char **argv)
         generate(p, seed + n);
         if (*more_options)
             snprintf(p->options + strlen(p->options), sizeof(p->options) - strlen(p->options), ",%s", more_options);
-        if (log)
+        if (log) {
+            print_program(p);
             print_log(p);
+        }
         const int v = compare_in_child(p, false);
         if (verbose)
             printf("seed %llu: %s\n", seed + n, v >= CRASHED ? "crash" : verdict_name(v));
+        if (verbose && v == UNDEFINED)
+            compare_in_child(p, true);
         if (differs(v)) {
             report(p, v, keep);
             return EXIT_FAILURE;

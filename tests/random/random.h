@@ -58,6 +58,7 @@ struct piece { u32 at; u16 cs, ss; const char *name; };     /* where to go on wh
 struct program {
     u64 seed;
     bool exactflags;
+    bool must_end;              /* shrinking: what does not reach PORT_END is of no use */
     char options[200];          /* -accel jit,... */
     u8 *mem;                    /* RAM_BYTES */
     unsigned item_count, piece_count;
@@ -79,8 +80,9 @@ struct log_entry {
     u32 error, flags;           /* of the frame; LOG_LOOK: the flags */
     u64 rip, sp, cr2, dr6;
     u64 gpr[16], vectors, x87, mxcsr;
+    u64 undefined;              /* ENGINE_STEPS: flags of the frame that are */
 };
-enum { LOG_MAX = 4096, IMAGES = 256 };
+enum { LOG_MAX = 4096, IMAGES = 2048 };
 struct run {
     struct vcpu *cpu;
     struct ram *ram;
@@ -96,6 +98,7 @@ struct run {
     /* compare.c: flags that the architecture leaves undefined at this moment, and the first entry they may reach */
     u32 undefined, undefined_outside /* of the handler that runs */;
     unsigned doubt;
+    u64 doubt_at;
 };
 enum engine { ENGINE_INTERP, ENGINE_STEPS, ENGINE_JIT };
 /* False: the machine or the translator cannot be made (said so). */
