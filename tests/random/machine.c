@@ -181,6 +181,10 @@ static void fault(struct run *r, struct frame_at f, unsigned vector)
     code_of(c, (u16)slot(c, f, 3), &base, &size);
     if (vector != EXC_DF)
         n = length_at(r, base + rip, size);
+    if (!r->pure) {     /* what the instruction would have overwritten may be stale; now that it is skipped, it is read */
+        set_slot(c, f, 4, (slot(c, f, 4) & ~(u64)EFL_STATUS) | (rip * 0x51 & EFL_STATUS));
+        r->undefined_outside = 0;
+    }
     if (n)
         set_slot(c, f, 2, rip + n);
     else
