@@ -20,7 +20,7 @@ SOURCES = os.path.join(HERE, "programs")
 BENCH = os.path.join(CACHE, "bench")
 ARCH = {64: "amd64", 32: "i386"}
 KERNEL = {64: "vmlinuz-amd64", 32: "vmlinuz-686"}
-PREPROCESS = ["-std=c99", "-U_GNU_SOURCE", "-E", "-P"]      # the C library's headers then need no compiler but a plain one
+PREPROCESS = ["-std=c99", "-U_GNU_SOURCE", "-E", "-P"]      # plain headers: tcc does not know gcc's types
 # What of the packages' files no workload opens: the guest has all of them in memory.
 UNUSED = ["usr/share/" + f for f in "doc man locale info lintian gcc polkit-1 gdb dpkg".split()]
 UNUSED += ["usr/lib/%s-linux-gnu/gconv" % a for a in ("x86_64", "i386")] + ["usr/sbin", "usr/libexec", "usr/lib/dpkg"]
@@ -45,6 +45,11 @@ def make_kernels():
         raise CannotBuild("no ../shared/guests beside the checkout: its mk-linux-guest makes the guest's kernel")
     if subprocess.run([script, GUESTS, "--no-media"]).returncode:
         raise CannotBuild("%s failed" % script)
+
+
+def read_file(path):
+    with open(path, "rb") as f:
+        return f.read()
 
 
 def stamp(*parts):
@@ -88,11 +93,11 @@ def need_compiler(bits):
     probe = ["gcc", "-m32", "-static", "-x", "c", "-o", "/dev/null", "-"]
     version = subprocess.run(["gcc", "-dumpversion"], capture_output=True, text=True).stdout.split(".")[0]
     packages = ["lib32gcc-%s-dev" % version, "libc6-dev-i386"]
-    test = lambda: subprocess.run(probe, input=b"int main(void) { return 0; }", stderr=subprocess.DEVNULL).returncode == 0
-    if not test():
+    test = lambda: subprocess.run(probe, input=b"int main(void) { return 0; }", stderr=subprocess.DEVNULL).returncode
+    if test():
         # Not gcc-multilib itself: it conflicts with cross-compilers.
         subprocess.run(["bash", "-c", '. tests/packages.sh; need_packages "$@"', "bench/compare"] + packages, cwd=ROOT)
-        if not test():
+        if test():
             raise CannotBuild("gcc -m32 does not work: apt-get install " + " ".join(packages))
 
 
@@ -108,7 +113,7 @@ def build_programs(bits, names):
     """Compiles these programs; returns their folder. source.i is what the C compilers among the workloads compile."""
     need_compiler(bits)
     folder = os.path.join(BENCH, "programs%d" % bits)
-    contents = [open(os.path.join(SOURCES, f), "rb").read() for f in sorted(os.listdir(SOURCES)) if f[-2:] in (".c", ".h")]
+    contents = [read_file(os.path.join(SOURCES, f)) for f in sorted(os.listdir(SOURCES)) if f[-2:] in (".c", ".h")]
     mark = stamp(contents, workloads.PROGRAMS, compiler_flags(bits), PREPROCESS)
     if not is_made(folder, mark):
         shutil.rmtree(folder, ignore_errors=True)
@@ -144,7 +149,8 @@ def download(bits):
             if subprocess.run(fetch, env=env, stdout=subprocess.DEVNULL).returncode:
                 raise CannotBuild("the packages of the real programs could not be fetched: " + " ".join(names))
         note_made(folder, workloads.PACKAGES)
-    return [os.path.join(folder, f) for f in sorted(os.listdir(folder)) if f.endswith(("_%s.deb" % ARCH[bits], "_all.deb"))]
+    ours = ("_%s.deb" % ARCH[bits], "_all.deb")
+    return [os.path.join(folder, f) for f in sorted(os.listdir(folder)) if f.endswith(ours)]
 
 
 def build_root(bits, programs):
@@ -152,8 +158,8 @@ def build_root(bits, programs):
     debs = download(bits)
     root = os.path.join(BENCH, "root%d" % bits)
     scripts = os.path.join(SOURCES, "real")
-    contents = [open(os.path.join(scripts, f), "rb").read() for f in sorted(os.listdir(scripts))]
-    mark = stamp(debs, contents, open(os.path.join(programs, "source.i")).read(), UNUSED)
+    contents = [read_file(os.path.join(scripts, f)) for f in sorted(os.listdir(scripts))]
+    mark = stamp(debs, contents, read_file(os.path.join(programs, "source.i")), UNUSED)
     if is_made(root + ".mark", mark):
         return root
     shutil.rmtree(root, ignore_errors=True)
@@ -190,8 +196,8 @@ def cpio_tree(out, folder, prefix):
             if os.path.islink(path):
                 cpio_entry(out, os.path.join(inside, name), 0o120777, os.readlink(path).encode())
             elif os.path.isfile(path):
-                with open(path, "rb") as f:
-                    cpio_entry(out, os.path.join(inside, name), 0o100000 | stat.S_IMODE(os.stat(path).st_mode) | 0o400, f.read())
+                mode = 0o100400 | stat.S_IMODE(os.stat(path).st_mode)
+                cpio_entry(out, os.path.join(inside, name), mode, read_file(path))
 
 
 def build_initrd(bits, programs, root, where):
@@ -202,10 +208,8 @@ def build_initrd(bits, programs, root, where):
         for folder in ("bin", "dev", "proc", "sys", "tmp"):
             cpio_entry(out, folder, 0o40755)
         cpio_entry(out, "dev/console", 0o20600, device=(5, 1))
-        with open(guest_file(".cache/root/bb-%s/%s" % (ARCH[bits], busybox)), "rb") as f:
-            cpio_entry(out, "bin/busybox", 0o100755, f.read())
-        with open(os.path.join(HERE, "guest-init"), "rb") as f:
-            cpio_entry(out, "init", 0o100755, f.read())
+        cpio_entry(out, "bin/busybox", 0o100755, read_file(guest_file(".cache/root/bb-%s/%s" % (ARCH[bits], busybox))))
+        cpio_entry(out, "init", 0o100755, read_file(os.path.join(HERE, "guest-init")))
         cpio_tree(out, programs, "bench")
         if root:
             cpio_tree(out, root, "real")

@@ -1,7 +1,7 @@
 """machines.py - the three that bench/compare compares: the host itself, QEMU, shadow86.
 
-Each is started once per run and then told over its serial line what to do, one workload after the other, so that the runs
-of one workload on all machines lie close together. A machine that waits sleeps.
+Each is started once per run and then told over its serial line what to do, one workload after the other, so that the
+runs of one workload on all machines lie close together. A machine that waits sleeps.
 """
 import os
 import re
@@ -10,7 +10,7 @@ import threading
 import time
 from collections import namedtuple
 
-# seconds: the program's own clock; cpu: the program's or the emulator's process; wall: between markers, by the host's clock
+# seconds: the program's own clock; cpu: the program's or the emulator's process; wall: the host's, between the markers
 Result = namedtuple("Result", "seconds cpu wall checksum")
 Line = namedtuple("Line", "began ended cpu text")
 
@@ -34,7 +34,8 @@ class Session:
     """A process whose output is read line by line, each with the time at which it came."""
 
     def __init__(self, command):
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT)
         self.lines, self.changed, self.ended = [], threading.Condition(), False
         threading.Thread(target=self.read, daemon=True).start()
 
@@ -144,8 +145,8 @@ class Emulator:
 
     def boot(self, pattern, append, timeout, initrd, megs):
         """Starts it; (wall, CPU) seconds until the line."""
-        command = self.command + ["-m", str(megs), "-display", "none", "-serial", "stdio", "-monitor", "none", "-no-reboot",
-                                  "-kernel", self.kernel, "-initrd", initrd, "-append", append]
+        command = self.command + ["-m", str(megs), "-display", "none", "-serial", "stdio", "-monitor", "none"]
+        command += ["-no-reboot", "-kernel", self.kernel, "-initrd", initrd, "-append", append]
         start = time.monotonic()
         self.session = Session(command)
         try:
@@ -181,7 +182,8 @@ class Emulator:
             raise
 
     def measure_memory(self):
-        """Peak of what is resident and not guest RAM. RAM is the largest mapping, and all of the same file."""
+        """Peak of what is resident and not guest RAM. RAM is the mapping of that size (QEMU reserves as much for code,
+        but does not fill it), else the largest, and all other mappings of the same file."""
         mappings = []
         with open("/proc/%d/smaps" % self.session.process.pid) as f:
             for line in f:
@@ -190,7 +192,7 @@ class Emulator:
                     mappings.append([" ".join(words[5:]), 0, 0])
                 elif words[0] in ("Size:", "Rss:"):
                     mappings[-1][1 if words[0] == "Size:" else 2] = int(words[1])
-        ram = max(mappings, key=lambda m: m[1])
+        ram = max(mappings, key=lambda m: (m[1] == self.megs * 1024, m[1], m[2]))
         rest = sum(m[2] for m in mappings if m is not ram and not (ram[0] and m[0] == ram[0]))
         self.memory = max(self.memory, rest * 1024)
         with open("/proc/%d/status" % self.session.process.pid) as f:

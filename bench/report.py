@@ -3,6 +3,7 @@ import json
 import math
 import statistics
 
+import machines
 import workloads
 
 # Emulators beside QEMU have names that begin so; there may be several, one for each --accel.
@@ -12,8 +13,10 @@ SHADOW = "shadow86"
 class Row:
     """One workload on all machines: the medians, and what went wrong."""
 
-    def __init__(self, bits, workload, iterations, clock):
-        self.bits, self.workload, self.iterations, self.clock = bits, workload, iterations, clock
+    clock = "seconds"       # the field of Result that counts, for all rows
+
+    def __init__(self, bits, workload, iterations):
+        self.bits, self.workload, self.iterations = bits, workload, iterations
         self.results, self.problems = {}, {}
 
     def add(self, machine, result):
@@ -36,7 +39,7 @@ class Row:
     def median(self, machine):
         if machine in self.wrong() or not self.results.get(machine):
             return None
-        return statistics.median(getattr(r, self.clock) for r in self.results[machine])
+        return statistics.median(getattr(r, Row.clock) for r in self.results[machine])
 
     def ratio(self, slow, fast):
         """How many times longer `slow` takes; None if one of them has no right result."""
@@ -44,7 +47,7 @@ class Row:
         return a / b if a and b else None
 
     def disagreement(self):
-        """Emulators whose guest's clock and the host's differ by more than 5 % (and 20 ms, which the serial line takes)."""
+        """Emulators whose guest's clock and the host's differ by more than 5 % (and the serial line's 20 ms)."""
         found = []
         for machine, results in self.results.items():
             worst = max(results, key=lambda r: abs(r.seconds - r.wall))
@@ -69,15 +72,15 @@ def geometric(values):
     return math.exp(sum(math.log(v) for v in values) / len(values)) if values else None
 
 
-def columns(machines):
+def columns(names):
     """(title, slow, fast): the ratios that are shown, in this order."""
     shown = []
-    emulators = [m for m in machines if m != "native"]
+    emulators = [m for m in names if m != "native"]
     for m in emulators:
-        if "native" in machines:
+        if "native" in names:
             shown.append((m + " x native", m, "native"))
     for m in emulators:
-        if m != "qemu" and "qemu" in machines:
+        if m != "qemu" and "qemu" in names:
             shown.append((m + " x faster than qemu", "qemu", m))
     first = next((m for m in emulators if m.startswith(SHADOW)), None)
     for m in emulators:
@@ -86,12 +89,12 @@ def columns(machines):
     return shown
 
 
-def groups_of(rows, machines):
+def groups_of(rows, names):
     """{(bits, group): {title: geometric mean}}; a mean takes in the rows that have this ratio."""
     means = {}
     for bits, group in dict.fromkeys((r.bits, r.workload.group) for r in rows):
         own = [r for r in rows if (r.bits, r.workload.group) == (bits, group)]
-        means[bits, group] = {t: geometric([r.ratio(a, b) for r in own]) for t, a, b in columns(machines)}
+        means[bits, group] = {t: geometric([r.ratio(a, b) for r in own]) for t, a, b in columns(names)}
     return means
 
 
@@ -110,36 +113,37 @@ def aligned(lines):
                        for i in range(count))).rstrip() for line in lines]
 
 
-def table(rows, machines):
-    shown = columns(machines)
-    lines = [["workload"] + [m + " s" for m in machines] + [t for t, _, _ in shown] + ["remarks"]]
-    for (bits, group), means in groups_of(rows, machines).items():
+def table(rows, names):
+    shown = columns(names)
+    lines = [["workload"] + [m + " s" for m in names] + [t for t, _, _ in shown] + ["remarks"]]
+    for (bits, group), means in groups_of(rows, names).items():
         for r in rows:
             if (r.bits, r.workload.group) == (bits, group):
-                lines.append(["%d %s/%s" % (bits, group, r.workload.name)] + [number(r.median(m), 3) for m in machines] +
+                lines.append(["%d %s/%s" % (bits, group, r.workload.name)] + [number(r.median(m), 3) for m in names] +
                              [number(r.ratio(a, b)) for _, a, b in shown] + ["; ".join(r.remarks())])
-        lines.append(["%d %s, geometric mean" % (bits, group)] + [""] * len(machines) + [number(means[t]) for t, _, _ in shown])
+        lines.append(["%d %s, geometric mean" % (bits, group)] + [""] * len(names) +
+                     [number(means[t]) for t, _, _ in shown])
         lines.append([])
     return "\n".join(aligned(lines)).rstrip()
 
 
-def group_table(rows, machines):
-    shown = columns(machines)
+def group_table(rows, names):
+    shown = columns(names)
     lines = [["geometric means"] + [t for t, _, _ in shown] + [""]]
-    for (bits, group), means in groups_of(rows, machines).items():
+    for (bits, group), means in groups_of(rows, names).items():
         lines.append(["%d-bit %s" % (bits, workloads.TITLES[group])] + [number(means[t]) for t, _, _ in shown] + [""])
     return "\n".join(aligned(lines))
 
 
 def extras_table(boots, memory, initrd):
     """Boot times and memory of the emulators."""
-    lines = [["emulator", "guest", "power-on to shell s", "CPU s", "peak MiB beyond guest RAM", "peak resident MiB", ""]]
+    lines = [["emulator", "guest", "power-on to shell s", "CPU s", "MiB beyond guest RAM", "peak resident MiB", ""]]
     for bits, machine in dict.fromkeys(list(boots) + list(memory)):
         wall, cpu = boots.get((bits, machine), (None, None))
         beyond, resident = memory.get((bits, machine), (None, None))
         lines.append([machine, "%d-bit" % bits, number(wall), number(cpu), number(mebibytes(beyond), 0),
                       number(mebibytes(resident), 0), ""])
-    note = "".join("\n(%d-bit: the initramfs of %d MiB, of which emulators keep a copy, is among the memory beyond guest RAM)" %
+    note = "".join("\n(%d-bit: the initramfs, %d MiB, of which emulators keep a copy, is among that beyond guest RAM)" %
                    (bits, mebibytes(size)) for bits, size in initrd.items())
     return "\n".join(aligned(lines)) + note
 
@@ -174,19 +178,20 @@ def statistics_table(stats):
 
 # --- JSON ------------------------------------------------------------------------------------------------------
 
-def row_json(row, machines):
+def row_json(row, names):
     results = {m: [r._asdict() for r in results] for m, results in row.results.items()}
     return {"bits": row.bits, "group": row.workload.group, "name": row.workload.name, "iterations": row.iterations,
-            "results": results, "median": {m: row.median(m) for m in machines},
-            "ratios": {t: row.ratio(a, b) for t, a, b in columns(machines)},
+            "results": results, "median": {m: row.median(m) for m in names},
+            "ratios": {t: row.ratio(a, b) for t, a, b in columns(names)},
             "wrong": row.wrong(), "problems": row.problems, "clocks_disagree": row.disagreement()}
 
 
-def write_json(path, rows, machines, extras):
+def write_json(path, rows, names, extras):
     keyed = lambda table: [{"bits": bits, "machine": m, **values} for (bits, m), values in table.items()]
-    data = dict(extras["about"], clock=rows[0].clock if rows else None, machines=machines,
-                rows=[row_json(r, machines) for r in rows],
-                groups=[{"bits": bits, "group": group, **means} for (bits, group), means in groups_of(rows, machines).items()],
+    groups = groups_of(rows, names).items()
+    data = dict(extras["about"], clock=Row.clock, machines=names,
+                rows=[row_json(r, names) for r in rows],
+                groups=[{"bits": bits, "group": group, **means} for (bits, group), means in groups],
                 boot=keyed({k: {"seconds": w, "cpu": c} for k, (w, c) in extras["boots"].items()}),
                 memory=keyed({k: {"beyond_ram": b, "resident": r} for k, (b, r) in extras["memory"].items()}),
                 initramfs_bytes=extras["initrd"], statistics=keyed(extras["statistics"]),
@@ -197,47 +202,91 @@ def write_json(path, rows, machines, extras):
         f.write("\n")
 
 
+def read_json(path):
+    """(rows, names of machines, boots, memory) of a file that write_json wrote."""
+    with open(path) as f:
+        data = json.load(f)
+    rows = []
+    for r in data["rows"]:
+        workload = workloads.Workload(r["group"], r["name"], r["group"], r["iterations"], 0, [])
+        row = Row(r["bits"], workload, r["iterations"])
+        row.results = {m: [machines.Result(**sample) for sample in results] for m, results in r["results"].items()}
+        row.problems = r["problems"]
+        rows.append(row)
+    keyed = lambda name, a, b: {(e["bits"], e["machine"]): (e[a], e[b]) for e in data[name]}
+    return rows, data["machines"], keyed("boot", "seconds", "cpu"), keyed("memory", "beyond_ram", "resident")
+
+
+def merge(rows, more):
+    """Adds the samples of `more` to the rows of the same workload and size; the others are appended."""
+    known = {(r.bits, r.workload.group, r.workload.name, r.iterations): r for r in rows}
+    for new in more:
+        old = known.get((new.bits, new.workload.group, new.workload.name, new.iterations))
+        if old is None:
+            rows.append(new)
+            continue
+        for machine, results in new.results.items():
+            old.results[machine] = old.results.get(machine, []) + results
+        old.problems.update(new.problems)
+
+
 # --- chart -----------------------------------------------------------------------------------------------------
 
 COLOURS = ["#9aa5b1", "#2f6fde", "#e08a2e", "#3a9d6b", "#a35bc2"]
-STYLE = ("text{font:12px sans-serif;fill:#24292f}.t{font-weight:bold;font-size:15px}.s{fill:#57606a}"
-         "line{stroke:#d0d7de}rect.b{fill:#ffffff}")
+STYLE = ("text{font:12px sans-serif;fill:#24292f}.title{font-weight:bold;font-size:15px}.axis{fill:#57606a;"
+         "text-anchor:middle}.left{text-anchor:end}line{stroke:#d0d7de}.page{fill:#ffffff}")
+LEFT, WIDTH, TOP, THICK = 290, 480, 74, 14      # of the bars, in pixels
 
 
-def svg(rows, machines):
-    """Bars per group: times slower than native, on a logarithmic axis, one bar per emulator."""
-    bars = [m for m in machines if m != "native"]
-    means = {key: [values.get(m + " x native") for m in bars] for key, values in groups_of(rows, machines).items()}
+def text(x, y, words, kind=""):
+    words = str(words).replace("&", "&amp;").replace("<", "&lt;")
+    return '<text x="%.1f" y="%.1f"%s>%s</text>' % (x, y, ' class="%s"' % kind if kind else "", words)
+
+
+def rectangle(x, y, width, height, colour):
+    return '<rect x="%.1f" y="%.1f" width="%.1f" height="%.1f" fill="%s"/>' % (x, y, width, height, colour)
+
+
+def axis(decades, place, bottom):
+    """A line and a number for 1, 2, 5, 10, ..."""
+    out = []
+    for value in [step * 10**power for power in range(decades) for step in (1, 2, 5)] + [10**decades]:
+        x = place(value)
+        out.append('<line x1="%.1f" x2="%.1f" y1="%d" y2="%d"/>' % (x, x, TOP - 8, bottom))
+        out.append(text(x, bottom + 18, value, "axis"))
+    return out
+
+
+def bars_of(values, y, place):
+    """One bar per emulator, with its number at the end."""
+    out = []
+    for i, value in enumerate(values):
+        if value:
+            end = place(max(value, 1))
+            out.append(rectangle(LEFT, y + i * THICK, max(1, end - LEFT), THICK - 2, COLOURS[i % len(COLOURS)]))
+            out.append(text(end + 5, y + i * THICK + THICK - 3, "%.1f" % value))
+    return out
+
+
+def svg(rows, names):
+    """A chart: per group, times slower than native on a logarithmic axis, one bar per emulator."""
+    emulators = [m for m in names if m != "native"]
+    means = {key: [values.get(m + " x native") for m in emulators] for key, values in groups_of(rows, names).items()}
     means = {key: values for key, values in means.items() if any(values)}
-    largest = max((v for values in means.values() for v in values if v), default=10)
+    largest = max([v for values in means.values() for v in values if v], default=10)
     decades = max(1, math.ceil(math.log10(largest * 1.3)))
-    left, width, thick = 270, 480, 14
-    place = lambda v: left + width * max(0.0, math.log10(v)) / decades
-    height, top = thick * len(bars) + 14, 74
-    bottom = top + height * len(means)
-    out = ['<svg xmlns="http://www.w3.org/2000/svg" width="%d" height="%d" viewBox="0 0 %d %d">' % ((left + width + 80, bottom + 34) * 2),
-           "<style>%s</style>" % STYLE, '<rect class="b" width="100%" height="100%"/>',
-           '<text class="t" x="16" y="26">Times slower than native (shorter is better, logarithmic)</text>']
-    for i, m in enumerate(bars):
-        out.append('<rect x="%d" y="40" width="12" height="12" fill="%s"/><text x="%d" y="50">%s</text>' %
-                   (16 + i * 200, COLOURS[i % len(COLOURS)], 34 + i * 200, escape(m)))
-    for power in range(decades + 1):
-        for step in (1, 2, 5):
-            if power < decades or step == 1:
-                x = place(step * 10**power)
-                out.append('<line x1="%.1f" x2="%.1f" y1="%d" y2="%d"/><text class="s" x="%.1f" y="%d" text-anchor="middle">%d</text>' %
-                           (x, x, top - 8, bottom, x, bottom + 18, step * 10**power))
-    for number_, ((bits, group), values) in enumerate(means.items()):
-        y = top + number_ * height
-        out.append('<text x="%d" y="%.1f" text-anchor="end">%s, %d-bit</text>' %
-                   (left - 10, y + thick * len(bars) / 2 + 4, escape(workloads.TITLES[group]), bits))
-        for i, value in enumerate(values):
-            if value:
-                out.append('<rect x="%d" y="%d" width="%.1f" height="%d" fill="%s"/><text x="%.1f" y="%d">%.1f</text>' %
-                           (left, y + i * thick, max(1.0, place(value) - left), thick - 2, COLOURS[i % len(COLOURS)],
-                            place(value) + 5, y + i * thick + thick - 3, value))
+    place = lambda value: LEFT + WIDTH * math.log10(value) / decades
+    height = THICK * len(emulators) + 14
+    bottom = TOP + height * len(means)
+    out = ['<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d">' % (LEFT + WIDTH + 60, bottom + 34),
+           "<style>%s</style>" % STYLE, '<rect class="page" width="100%" height="100%"/>',
+           text(16, 26, "Times slower than native (shorter is better, logarithmic)", "title")]
+    for i, m in enumerate(emulators):
+        out += [rectangle(16 + i * 200, 40, 12, 12, COLOURS[i % len(COLOURS)]), text(34 + i * 200, 50, m)]
+    out += axis(decades, place, bottom)
+    for line, ((bits, group), values) in enumerate(means.items()):
+        y = TOP + line * height
+        title = "%s, %d-bit" % (workloads.TITLES[group], bits)
+        out.append(text(LEFT - 10, y + THICK * len(emulators) / 2 + 3, title, "left"))
+        out += bars_of(values, y, place)
     return "\n".join(out + ["</svg>"]) + "\n"
-
-
-def escape(text):
-    return text.replace("&", "&amp;").replace("<", "&lt;")

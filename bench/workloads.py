@@ -1,7 +1,7 @@
 """workloads.py - what bench/compare runs: one row per workload, and how the programs are compiled.
 
-The iterations are chosen so that a native run takes 0.1 to 0.3 seconds and QEMU at most about 15; what QEMU emulates very
-slowly (x87, AVX2) gets fewer.
+The iterations are chosen so that a native run takes 0.1 to 0.3 seconds and QEMU at most about 10; what QEMU emulates
+very slowly gets fewer.
 """
 from collections import namedtuple
 
@@ -19,7 +19,7 @@ TITLES = {
     "real": "real programs",
 }
 
-# program: (source, flags). Floating point is compiled so that no number depends on the compiler's fancy: no contraction.
+# program: (source, flags); an underscore stands for a space. Never fused multiply-add where the source has none.
 PROGRAMS = {
     "integer": ("integer.c", "-fno-tree-vectorize"),
     "memory": ("memory.c", "-fno-tree-vectorize"),
@@ -35,8 +35,8 @@ COMMON_FLAGS = "-O2 -static -D_GNU_SOURCE -fno-math-errno -ffp-contract=off"
 # What the real programs come from; their dependencies follow.
 PACKAGES = "dash gzip xz-utils zstd openssl sqlite3 python3-minimal cpp tcc"
 
-# name, iterations, iterations with --quick, what the CPU must have beyond x86-64-v1. A name's part before the slash is its
-# group and its program.
+# name, iterations, iterations with --quick, what the CPU must have beyond x86-64-v1. A name's part before the slash is
+# its group and its program.
 TABLE = """
 integer/core                880     58
 integer/sha256               75      5

@@ -1,10 +1,10 @@
-/* avx2.c - 256-bit vectors by intrinsics: AVX, AVX2, FMA, and BMI2's scalar instructions. An iteration takes about 1 ms. */
+/* avx2.c - 256-bit vectors by intrinsics: AVX, AVX2, FMA, and BMI2's scalar instructions. */
 #include "bench.h"
 #include <immintrin.h>
 #include <string.h>
 
 #define BYTES (256 * 1024)
-#define SIZE 64
+#define SIZE  64
 static u8 *picture, *other, *result;
 static double a[SIZE][SIZE], b[SIZE][SIZE], c[SIZE][SIZE];
 static float *x, *y;
@@ -24,7 +24,8 @@ static void prepare(void)
     for (u32 i = 0; i < 8192; i++)
         table[i] = rnd();
     for (int i = 0; i < SIZE * SIZE; i++)
-        a[i / SIZE][i % SIZE] = (double)(rnd() % 1000) / 500 - 1, b[i / SIZE][i % SIZE] = (double)(rnd() % 1000) / 500 - 1;
+        a[i / SIZE][i % SIZE] = (double)(rnd() % 1000) / 500 - 1,
+                        b[i / SIZE][i % SIZE] = (double)(rnd() % 1000) / 500 - 1;
 }
 
 static u64 checksum(const void *data, size_t bytes)
@@ -38,7 +39,7 @@ static u64 checksum(const void *data, size_t bytes)
     return sum;
 }
 
-#define LOAD(p) _mm256_loadu_si256((const __m256i *)(p))
+#define LOAD(p)     _mm256_loadu_si256((const __m256i *)(p))
 #define STORE(p, v) _mm256_storeu_si256((__m256i *)(p), v)
 
 /* --- dgemm: fused multiply-add, 4 x 8 results in registers --- */
@@ -85,8 +86,9 @@ static u64 mandelbrot8_run(long iterations)
     for (long n = 0; n < iterations * 4; n++)
         for (int py = 0; py < 64; py++)
             for (int px = 0; px < 64; px += 8) {
-                __m256 cx = _mm256_sub_ps(_mm256_mul_ps(_mm256_add_ps(_mm256_set1_ps((float)px), lanes),
-                                                        _mm256_set1_ps(0.05f)), _mm256_set1_ps(2));
+                __m256 cx =
+                    _mm256_sub_ps(_mm256_mul_ps(_mm256_add_ps(_mm256_set1_ps((float)px), lanes), _mm256_set1_ps(0.05f)),
+                                  _mm256_set1_ps(2));
                 __m256 cy = _mm256_set1_ps((float)py / 20 - 1.5f + (float)(n & 7) / 1024), p = cx, q = cy;
                 for (int i = 0; i < 128; i++) {
                     __m256 pp = _mm256_mul_ps(p, p), qq = _mm256_mul_ps(q, q), pq = _mm256_mul_ps(p, q);
@@ -106,7 +108,8 @@ static u64 blend_run(long iterations)
 {
     const __m256i zero = _mm256_setzero_si256();
     for (long n = 0; n < iterations * 15; n++) {
-        __m256i alpha = _mm256_set1_epi16((short)(n * 37 & 255)), rest = _mm256_sub_epi16(_mm256_set1_epi16(255), alpha);
+        __m256i alpha = _mm256_set1_epi16((short)(n * 37 & 255)),
+                rest = _mm256_sub_epi16(_mm256_set1_epi16(255), alpha);
         for (int i = 0; i < BYTES; i += 32) {
             __m256i p = LOAD(picture + i), q = LOAD(other + i);
             __m256i low = _mm256_add_epi16(_mm256_mullo_epi16(_mm256_unpacklo_epi8(p, zero), alpha),
@@ -161,7 +164,8 @@ static u64 hash8_run(long iterations)
 /* --- shuffle: PSHUFB, VPERMD, VPERM2I128, variable shifts, blends; gather: eight table look-ups at once --- */
 static u64 shuffle_run(long iterations)
 {
-    const __m256i turn = _mm256_setr_epi32(3, 1, 4, 7, 5, 0, 2, 6), counts = _mm256_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15);
+    const __m256i turn = _mm256_setr_epi32(3, 1, 4, 7, 5, 0, 2, 6),
+                  counts = _mm256_setr_epi32(1, 3, 5, 7, 9, 11, 13, 15);
     __m256i sum = _mm256_setzero_si256();
     for (long n = 0; n < iterations * 30; n++)
         for (int i = 0; i < BYTES / 4; i += 32) {

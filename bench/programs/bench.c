@@ -20,7 +20,8 @@ static double cpu_seconds(void)
     for (int who = RUSAGE_CHILDREN; who <= RUSAGE_SELF; who++) {
         struct rusage u;
         getrusage(who, &u);
-        sum += (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + 1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
+        sum +=
+            (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) + 1e-6 * (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec);
     }
     return sum;
 }

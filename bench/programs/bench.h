@@ -3,8 +3,8 @@
  * A program is started as "PROGRAM NAME ITERATIONS" and prints
  *     BENCH-BEGIN name                                     when it is prepared: the clock starts now
  *     BENCH name iterations seconds checksum cpu-seconds   when it is done
- * The same binary runs on the host and in the guests. Checksums must be the same everywhere, so a workload uses no clock, no
- * address, and no libm function that picks its code by CPU.
+ * The same binary runs on the host and in the guests. Checksums must be the same everywhere, so a workload uses no
+ * clock, no address, and no libm function that picks its code by CPU.
  */
 #ifndef BENCH_H
 #define BENCH_H
@@ -18,7 +18,7 @@ typedef uint64_t u64;
 
 struct workload {
     const char *name;
-    void (*prepare)(void);      /* not timed; NULL: nothing to prepare */
+    void (*prepare)(void);       /* not timed; NULL: nothing to prepare */
     u64 (*run)(long iterations); /* timed; returns the checksum */
 };
 

@@ -1,6 +1,6 @@
 /* float.c - scalar floating point. Built twice: with REAL double on SSE2, and with REAL long double on the x87.
  *
- * Only + - * / and square root, which are exact everywhere, except in "trig" (x87 only). An iteration takes about 1 ms.
+ * Only + - * / and square root, which are exact everywhere, except in "trig" (x87 only).
  */
 #include "bench.h"
 #include <string.h>
@@ -145,7 +145,8 @@ static void fft(real sign)
         for (int base = 0; base < POINTS; base += size)
             for (int k = 0; k < size / 2; k++) {
                 int a = base + k, b = a + size / 2, w = k * (POINTS / size);
-                real x = re[b] * wave_re[w] - im[b] * wave_im[w] * sign, y = re[b] * wave_im[w] * sign + im[b] * wave_re[w];
+                real x = re[b] * wave_re[w] - im[b] * wave_im[w] * sign,
+                     y = re[b] * wave_im[w] * sign + im[b] * wave_re[w];
                 re[b] = re[a] - x, im[b] = im[a] - y;
                 re[a] += x, im[a] += y;
             }

@@ -1,4 +1,4 @@
-/* integer.c - integer loops, calls and interpreters: what compilers make of ordinary C. An iteration takes about 1 ms. */
+/* integer.c - integer loops, calls and interpreters: what compilers make of ordinary C. */
 #include "bench.h"
 #include <stdlib.h>
 #include <string.h>
@@ -69,6 +69,7 @@ static u16 core_states(u16 crc)
             state = START;
             continue;
         }
+        /* clang-format off */
         switch (state) {
         case START: state = c >= '0' && c <= '9' ? INTEGER : c == '-' ? INTEGER : c == '.' ? FRACTION : WRONG; break;
         case INTEGER: state = c >= '0' && c <= '9' ? INTEGER : c == '.' ? FRACTION : c == 'x' ? HEX : WRONG; break;
@@ -76,6 +77,7 @@ static u16 core_states(u16 crc)
         case HEX: state = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') ? HEX : WRONG; break;
         default: break;
         }
+        /* clang-format on */
     }
     for (int i = 0; i < STATES; i++)
         crc = crc16(crc, (u16)count[i]);
@@ -98,7 +100,8 @@ static u64 core_run(long iterations)
     for (long n = 0; n < iterations; n++)
         for (int round = 0; round < 4; round++) {
             for (int i = 0; i < 256; i++)
-                items[i] = (struct item){ i < 255 ? &items[i + 1] : NULL, (short)((i * 7919 + n + round) & 0xfff), (short)i };
+                items[i] =
+                    (struct item){ i < 255 ? &items[i + 1] : NULL, (short)((i * 7919 + n + round) & 0xfff), (short)i };
             for (struct item *p = list_sort(items); p; p = p->next)
                 crc = crc16(crc, (u16)(p->key ^ p->value));
             crc = core_matrix(crc, round);
@@ -109,20 +112,24 @@ static u64 core_run(long iterations)
 
 /* --- sha256 --- */
 static const u32 sha_k[64] = {
-    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5, 0xd807aa98, 0x12835b01,
-    0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174, 0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc,
-    0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da, 0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147,
-    0x06ca6351, 0x14292967, 0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
-    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070, 0x19a4c116, 0x1e376c08,
-    0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3, 0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208,
-    0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2
+    /* clang-format off */
+    0x428a2f98, 0x71374491, 0xb5c0fbcf, 0xe9b5dba5, 0x3956c25b, 0x59f111f1, 0x923f82a4, 0xab1c5ed5,
+    0xd807aa98, 0x12835b01, 0x243185be, 0x550c7dc3, 0x72be5d74, 0x80deb1fe, 0x9bdc06a7, 0xc19bf174,
+    0xe49b69c1, 0xefbe4786, 0x0fc19dc6, 0x240ca1cc, 0x2de92c6f, 0x4a7484aa, 0x5cb0a9dc, 0x76f988da,
+    0x983e5152, 0xa831c66d, 0xb00327c8, 0xbf597fc7, 0xc6e00bf3, 0xd5a79147, 0x06ca6351, 0x14292967,
+    0x27b70a85, 0x2e1b2138, 0x4d2c6dfc, 0x53380d13, 0x650a7354, 0x766a0abb, 0x81c2c92e, 0x92722c85,
+    0xa2bfe8a1, 0xa81a664b, 0xc24b8b70, 0xc76c51a3, 0xd192e819, 0xd6990624, 0xf40e3585, 0x106aa070,
+    0x19a4c116, 0x1e376c08, 0x2748774c, 0x34b0bcb5, 0x391c0cb3, 0x4ed8aa4a, 0x5b9cca4f, 0x682e6ff3,
+    0x748f82ee, 0x78a5636f, 0x84c87814, 0x8cc70208, 0x90befffa, 0xa4506ceb, 0xbef9a3f7, 0xc67178f2,
+    /* clang-format on */
 };
 static u8 text[256 * 1024];
 
 static void text_prepare(void)
 {
-    static const char *words[] = { "the ", "shadow ", "of ", "a ", "machine ", "is ", "register ", "memory ", "page ",
-                                   "table ", "and ", "interrupt ", "in ", "to ", "block ", "code ", ".\n", "which " };
+    static const char *words[] = { "the ",      "shadow ", "of ",    "a ",     "machine ", "is ",
+                                   "register ", "memory ", "page ",  "table ", "and ",     "interrupt ",
+                                   "in ",       "to ",     "block ", "code ",  ".\n",      "which " };
     for (size_t at = 0; at < sizeof text - 16;) {
         const char *word = rnd() % 8 ? words[rnd() % 18] : "xyz ";
         size_t length = strlen(word);
@@ -145,7 +152,8 @@ static void sha256_block(u32 h[8], const u8 *p)
                (ror(w[i - 2], 17) ^ ror(w[i - 2], 19) ^ w[i - 2] >> 10);
     memcpy(s, h, sizeof s);
     for (int i = 0; i < 64; i++) {
-        u32 a = s[7] + (ror(s[4], 6) ^ ror(s[4], 11) ^ ror(s[4], 25)) + ((s[4] & s[5]) ^ (~s[4] & s[6])) + sha_k[i] + w[i];
+        u32 a =
+            s[7] + (ror(s[4], 6) ^ ror(s[4], 11) ^ ror(s[4], 25)) + ((s[4] & s[5]) ^ (~s[4] & s[6])) + sha_k[i] + w[i];
         u32 b = (ror(s[0], 2) ^ ror(s[0], 13) ^ ror(s[0], 22)) + ((s[0] & s[1]) ^ (s[0] & s[2]) ^ (s[1] & s[2]));
         s[7] = s[6], s[6] = s[5], s[5] = s[4], s[4] = s[3] + a, s[3] = s[2], s[2] = s[1], s[1] = s[0], s[0] = a + b;
     }
@@ -248,6 +256,7 @@ static u64 hashmap_run(long iterations)
 
 /* --- bytecode: a stack machine, computed goto --- */
 enum { PUSH, LOAD, STORE, ADD, SUB, MUL, AND, XOR, LESS, JUMP, JUMP_IF, CALL, RET, HALT };
+/* clang-format off */
 static const int program[] = {
     /*  0 */ PUSH, 0, STORE, 0, PUSH, 0, STORE, 1,              /* sum = i = 0 */
     /*  8 */ LOAD, 0, LOAD, 1, CALL, 36, ADD, STORE, 0,         /* sum += f(i) */
@@ -284,6 +293,7 @@ halt:
     return variables[0];
 }
 
+/* clang-format on */
 static u64 bytecode_run(long iterations)
 {
     u64 sum = 0;
@@ -310,6 +320,7 @@ static u64 switch_run(long iterations)
     for (long n = 0; n < iterations * 3000; n++)
         for (const struct op *o = ops; o < ops + 64; o++) {
             u32 a = r[o->a], b = r[o->b], *to = &r[o->to];
+            /* clang-format off */
             switch (o->code) {
             case 0: *to = a + b; break;
             case 1: *to = a - b; break;
@@ -325,6 +336,7 @@ static u64 switch_run(long iterations)
             case 11: o += a & 1; break; /* skips one; at the end the loop's condition still holds */
             }
         }
+    /* clang-format on */
     u64 sum = 0;
     for (int i = 0; i < 16; i++)
         sum = mix(sum, r[i]);
@@ -399,7 +411,8 @@ static struct {
 static void dijkstra_prepare(void)
 {
     for (int i = 0; i < NODES * EDGES; i++)
-        edges[i / EDGES][i % EDGES].to = (u16)(rnd() % NODES), edges[i / EDGES][i % EDGES].cost = (u16)(rnd() % 1000 + 1);
+        edges[i / EDGES][i % EDGES].to = (u16)(rnd() % NODES),
+                             edges[i / EDGES][i % EDGES].cost = (u16)(rnd() % 1000 + 1);
 }
 
 static struct {

@@ -1,7 +1,7 @@
 /* memory.c - copies, string functions, string instructions, pointer chases, random accesses, linked lists.
  *
- * memcpy and memset are the C library's: it picks the variant that suits the CPU it finds, as real programs do. The scalar
- * string functions are loops over single bytes. An iteration takes about 1 ms.
+ * memcpy and memset are the C library's: it picks the variant that suits the CPU it finds, as real programs do. The
+ * scalar string functions are loops over single bytes.
  */
 #include "bench.h"
 #include <stdlib.h>
@@ -32,13 +32,13 @@ static u64 copies(u32 size, u32 span)
     return sum;
 }
 
-#define COPY_RUN(name, size, span, times) \
-    static u64 name(long iterations) \
-    { \
-        u64 sum = 0; \
-        for (long n = 0; n < iterations * (times); n++) \
-            sum = mix(sum, copies(size, span)); \
-        return sum; \
+#define COPY_RUN(name, size, span, times)                                                                              \
+    static u64 name(long iterations)                                                                                   \
+    {                                                                                                                  \
+        u64 sum = 0;                                                                                                   \
+        for (long n = 0; n < iterations * (times); n++)                                                                \
+            sum = mix(sum, copies(size, span));                                                                        \
+        return sum;                                                                                                    \
     }
 COPY_RUN(copy_small_run, 32, 4096, 1)
 COPY_RUN(copy_page_run, 4096, 65536, 8)

@@ -1,8 +1,9 @@
 /* real.c - runs a real program of the distribution as a workload.
  *
- * usage: real ROOT NAME ITERATIONS. ROOT holds the packages' files and /bench/NAME, a script for its dash: "NAME setup" is not
- * timed, "NAME run" is, once per iteration. The checksum is that of the last run's standard output. /tmp is a file
- * system in memory with words in /tmp/text (4 MiB) and /tmp/part (512 KiB). Needs to be root or to be allowed a user namespace.
+ * usage: real ROOT NAME ITERATIONS. ROOT holds the packages' files and /bench/NAME, a script for its dash: "NAME setup"
+ * is not timed, "NAME run" is, once per iteration. The checksum is that of the last run's standard output. /tmp is a
+ * file system in memory with words in /tmp/text (4 MiB) and /tmp/part (512 KiB). Needs to be root or to be allowed a
+ * user namespace.
  */
 #include "bench.h"
 #include <fcntl.h>
@@ -54,8 +55,9 @@ static void enter(const char *root)
 
 static void write_words(const char *path, long bytes)
 {
-    static const char *const words[] = { "the", "shadow", "of", "a", "machine", "is", "register", "memory", "page", "table",
-                                         "and", "interrupt", "in", "to", "block", "code", "which", "writes" };
+    static const char *const words[] = { "the",      "shadow", "of",    "a",     "machine", "is",
+                                         "register", "memory", "page",  "table", "and",     "interrupt",
+                                         "in",       "to",     "block", "code",  "which",   "writes" };
     FILE *f = fopen(path, "w");
     if (!f)
         bench_die(path);
@@ -81,7 +83,8 @@ static void script(const char *name, const char *what)
     int status;
     waitpid(child, &status, 0);
     if (status) {
-        fprintf(stderr, "%s %s: exit status %d\n", path, what, WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
+        fprintf(stderr, "%s %s: exit status %d\n", path, what,
+                WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status));
         exit(1);
     }
 }

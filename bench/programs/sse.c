@@ -1,7 +1,6 @@
 /* sse.c - 128-bit vectors by intrinsics: SSE and SSE2, which every x86-64 CPU has, and SSSE3, AES and PCLMULQDQ.
  *
- * The latter are compiled for their own functions only, so that the others run on a CPU without them. An iteration takes
- * about 1 ms.
+ * The latter are compiled for their own functions only, so that the others run on a CPU without them.
  */
 #include "bench.h"
 #include <immintrin.h>
@@ -36,7 +35,7 @@ static u64 checksum(const void *data, size_t bytes)
     return sum;
 }
 
-#define LOAD(p) _mm_loadu_si128((const __m128i *)(p))
+#define LOAD(p)     _mm_loadu_si128((const __m128i *)(p))
 #define STORE(p, v) _mm_storeu_si128((__m128i *)(p), v)
 
 /* --- floating point, packed: y = a x + y; scalar product in doubles; mandelbrot, four points at once --- */
@@ -180,7 +179,8 @@ static u64 find_run(long iterations)
 /* --- SSSE3: hexadecimal digits of bytes, by PSHUFB, PALIGNR, PMADDUBSW, PABS --- */
 __attribute__((target("ssse3"))) static u64 hex_run(long iterations)
 {
-    const __m128i digits = _mm_setr_epi8('0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f');
+    const __m128i digits =
+        _mm_setr_epi8('0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f');
     __m128i sum = _mm_setzero_si128(), before = sum;
     for (long n = 0; n < iterations * 15; n++)
         for (int i = 0; i < PIXELS; i += 16) {

@@ -1,6 +1,6 @@
 /* system.c - system calls, pipes, processes, page faults, signals, and code that is made while the program runs.
  *
- * Two processes that talk to each other stay on one CPU, as the guests have only one. An iteration takes about 1 ms.
+ * Two processes that talk to each other stay on one CPU, as the guests have only one.
  */
 #include "bench.h"
 #include <fcntl.h>
@@ -210,7 +210,7 @@ static u64 segv_run(long iterations)
     return caught;
 }
 
-/* --- codegen: functions of a few instructions, written, run some times, overwritten; patch: a constant changed in place --- */
+/* --- codegen: functions are written, run some times, overwritten; patch: a constant is changed in place --- */
 static u8 *code;
 
 static void codegen_prepare(void)
@@ -234,9 +234,14 @@ static void write_function(u8 *p, int length)
     p = put(p, 0xb8, rnd());
     for (int i = 0; i < length; i++)
         switch (rnd() % 3) {
-        case 0: p = put(p, 0x05, rnd()); break;                                         /* add eax, v */
-        case 1: p = put(p, 0x35, rnd()); break;                                         /* xor eax, v */
-        default: *p++ = 0xc1, *p++ = 0xc0, *p++ = (u8)(rnd() % 31 + 1); break;           /* rol eax, n */
+        case 0: /* add eax, v */
+            p = put(p, 0x05, rnd());
+            break;
+        case 1: /* xor eax, v */
+            p = put(p, 0x35, rnd());
+            break;
+        default: /* rol eax, n */
+            *p++ = 0xc1, *p++ = 0xc0, *p++ = (u8)(rnd() % 31 + 1);
         }
     *p = 0xc3;
 }

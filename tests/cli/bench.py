@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""bench.py - bench/compare without real emulators: its list, a native run, and a stand-in for shadow86 that answers wrongly.
+"""bench.py - bench/compare without emulators: its list, a native run, and a stand-in for shadow86 that answers wrongly.
 
 usage: bench.py SOURCE-DIRECTORY
 
@@ -8,6 +8,7 @@ The stand-in does what the guest does on its serial line: one workload right, on
 import json, os, subprocess, sys, tempfile, xml.dom.minidom
 
 ROOT = sys.argv[1]
+GROUPS = "integer memory double x87 sse avx2 system real".split()
 STANDS_FOR = ["vmlinuz-amd64", "vmlinuz-686", "initrd-amd64.gz", "initrd-i386.gz", ".cache/apt/apt.conf",
               ".cache/root/bb-amd64/bin/busybox", ".cache/root/bb-i386/bin/busybox"]
 EMULATOR = """#!/usr/bin/env python3
@@ -56,23 +57,25 @@ def stand_in(folder):
 def main():
     with tempfile.TemporaryDirectory() as folder:
         done = run(folder, "--list")
-        must("--list lacks groups", all(g + "/" in done.stdout for g in "integer memory double x87 sse avx2 system real".split()), done)
+        must("--list lacks groups", all(g + "/" in done.stdout for g in GROUPS), done)
         must("a wrong name is accepted", run(folder, "--only", "nosuch").returncode, done)
         done = run(folder, "--on", "native", "--quick", "--runs", "1", "--only", "integer/fib,double/fft")
         must("native run", done.returncode == 0 and "integer/fib" in done.stdout, done)
         files = [os.path.join(folder, f) for f in ("out.json", "out.svg")]
         done = run(folder, "--on", "native,shadow86", "--quick", "--runs", "2", "--only", "fib,double/fft,nqueens",
-                   "--shadow86", stand_in(folder), "--json", files[0], "--svg", files[1])
+                   "--clock", "seconds", "--shadow86", stand_in(folder), "--json", files[0], "--svg", files[1])
         must("wrong results are not told", done.returncode == 1 and "WRONG RESULT (shadow86)" in done.stdout, done)
         data = json.load(open(files[0]))
         rows = {r["name"]: r for r in data["rows"]}
         must("the right one has no ratio", rows["fib"]["ratios"]["shadow86 x native"] > 0, done)
         must("the wrong one has a ratio", rows["fft"]["ratios"]["shadow86 x native"] is None, done)
-        must("the failure is not told", "shadow86" in rows["nqueens"]["problems"] and "nqueens" in data["not_run"][0], done)
+        must("the failure is not told", rows["nqueens"]["problems"] and "nqueens" in data["not_run"][0], done)
         must("statistics", data["statistics"][0]["something_new"] == 7, done)
         must("derived", abs(data["derived"][0]["share of interpreted instructions"] - 0.005) < 1e-9, done)
         must("boot and memory", data["boot"][0]["seconds"] > 0 and data["memory"][0]["beyond_ram"] > 0, done)
         xml.dom.minidom.parse(files[1])
+        done = run(folder, "--load", files[0], "--load", files[0], "--json", files[0])
+        must("samples put together", len(json.load(open(files[0]))["rows"][0]["results"]["shadow86"]) == 4, done)
 
 
 main()
