@@ -56,7 +56,7 @@ ir_val ir_temp(struct ir_unit *u)
     return (ir_val)(IR_T + u->temps++);
 }
 
-/* What the operation may read where the instance decides: the safe answer. A shift by an immediate count reads nothing. */
+/* What it may read where the instance decides: the safe answer. A shift by an immediate count reads nothing. */
 static u16 default_use(const struct ir_row *row, enum ir_op op, ir_val a)
 {
     if (row->fr == IR_MASK_CC)

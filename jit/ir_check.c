@@ -1,13 +1,14 @@
 /* ir_check.c - the verifier of the IR: is this unit one that every backend and the evaluator understand the same way?
  *
- * Checked: kinds of operands and sizes per operation (the table `rules`); immediates that fit; memory operands within what their ptr
- * has checked, and writable if written; temporaries defined before they are used; ptr's only as addresses, and not across an
- * interp, after which mappings may be others; flags defined before they are read; operations with FAULT before their guest
- * instruction changes anything; guest instructions in order; one END, at the end.
+ * Checked: kinds of operands and sizes per operation (the table `rules`); immediates that fit; memory operands within
+ * what their ptr has checked, and writable if written; temporaries defined before they are used; ptr's only as
+ * addresses, and not across an interp, after which mappings may be others; flags defined before they are read;
+ * operations with FAULT before their guest instruction changes anything; guest instructions in order; one END, at the
+ * end.
  *
- * A temporary is defined (W) once. Operations that read and write (X) may change it further, but not one that ptr defined.
- * Flags that are not live after an operation (flive) count as undefined from there on; but a guest may read what its own
- * instruction has left undefined.
+ * A temporary is defined (W) once. Operations that read and write (X) may change it further, but not one that ptr
+ * defined. Flags that are not live after an operation (flive) count as undefined from there on; but a guest may read
+ * what its own instruction has left undefined.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -16,12 +17,14 @@
 #include "cpu/vcpu.h"
 #include "jit/ir.h"
 
-/* --- the rules of each operation ------------------------------------------------------------------------------------ */
+/* --- the rules of each operation -------------------------------------------------------------------------------- */
 
-enum kind { G = 1 /* general register */, H = 2 /* AH.. */, T = 4 /* temporary */, I = 8 /* immediate */, M = 16 /* memory */,
-            V = 32 /* vector, MMX, ST(i) */, B = 64 /* IR_PC */, N = 128 /* none */ };
-enum { GT = G | T, GTM = GT | M, GHT = GT | H, REG = GHT | M /* a register or memory */, ANY = REG | I, INSN = ANY | V | N };
-enum sizes { SIZE_NONE = 0 /* no matter */, S1 = 1, S48 = 12, S8 = 8, S248 = 14, S1248 = 15, SIZE_PTR, SIZE_INSN, SIZE_FIELD };
+enum kind { G = 1 /* general register */, H = 2 /* AH.. */, T = 4 /* temporary */, I = 8 /* immediate */,
+            M = 16 /* memory */, V = 32 /* vector, MMX, ST(i) */, B = 64 /* IR_PC */, N = 128 /* none */ };
+enum { GT = G | T, GTM = GT | M, GHT = GT | H, REG = GHT | M /* a register or memory */, ANY = REG | I,
+       INSN = ANY | V | N };
+enum sizes { SIZE_NONE = 0 /* no matter */, S1 = 1, S48 = 12, S8 = 8, S248 = 14, S1248 = 15,
+             SIZE_PTR, SIZE_INSN, SIZE_FIELD };
 enum { LOCK = IR_LOCK, POLL = IR_POLL, LIKELY = IR_LIKELY };
 /* What ins.imm is if it is no operand. */
 enum imm { IMM_NONE, IMM_VALUE, IMM_OFFSET, IMM_NEED, IMM_COUNT };
@@ -99,7 +102,7 @@ static const struct rule { u8 d, a, b, sizes, bits, imm; } rules[IR_OP_COUNT] = 
 };
 /* clang-format on */
 
-/* --- state ------------------------------------------------------------------------------------------------------------ */
+/* --- state ------------------------------------------------------------------------------------------------------ */
 
 enum temp_state { TEMP_UNDEFINED, TEMP_VALUE, TEMP_PTR, TEMP_STALE /* a ptr before an interp */ };
 struct check {
@@ -129,7 +132,7 @@ static __attribute__((format(printf, 2, 3))) bool wrong(struct check *k, const c
     return false;
 }
 
-/* --- operands --------------------------------------------------------------------------------------------------------- */
+/* --- operands --------------------------------------------------------------------------------------------------- */
 
 static unsigned kind_of(ir_val v)
 {
@@ -212,7 +215,8 @@ static bool check_temp(struct check *k, unsigned slot)
     if (t >= k->u->temps)
         return wrong(k, "t%u is beyond the unit's %u temporaries", t, k->u->temps);
     if (k->temp[t] >= TEMP_PTR)
-        return wrong(k, role == IR_ROLE_W ? "t%u is defined a second time" : "t%u is a host address: it can only be one", t);
+        return wrong(k, role == IR_ROLE_W ? "t%u is defined a second time"
+                                            : "t%u is a host address: it can only be one", t);
     if (role == IR_ROLE_W)
         return k->temp[t] == TEMP_UNDEFINED || wrong(k, "t%u is defined a second time", t);
     if (k->temp[t] == TEMP_UNDEFINED && !(k->ins->op == IR_OP_insn && slot == 0))
@@ -228,7 +232,8 @@ static bool check_slot(struct check *k, unsigned slot, unsigned allowed)
         return wrong(k, "operand %c is of the wrong kind", names[slot]);
     if (kind == H && k->ins->op != IR_OP_insn && slot_size(k->ins, slot) != 1)
         return wrong(k, "operand %c is a byte register", names[slot]);
-    return (kind != M || check_memory(k, slot)) && (kind != I || check_immediate(k, slot)) && (kind != T || check_temp(k, slot));
+    return (kind != M || check_memory(k, slot)) && (kind != I || check_immediate(k, slot)) &&
+           (kind != T || check_temp(k, slot));
 }
 
 static bool check_operands(struct check *k)
@@ -259,7 +264,7 @@ static bool check_operands(struct check *k)
     return true;
 }
 
-/* --- sizes and the other fields ----------------------------------------------------------------------------------------- */
+/* --- sizes and the other fields --------------------------------------------------------------------------------- */
 
 static unsigned field_size(unsigned field)
 {
@@ -345,7 +350,7 @@ static bool check_imm_field(struct check *k)
     }
 }
 
-/* --- flags ---------------------------------------------------------------------------------------------------------------- */
+/* --- flags ------------------------------------------------------------------------------------------------------ */
 
 /* The flags that this operation cannot do without. */
 static u16 must_use(const struct ir_ins *ins)
@@ -392,7 +397,7 @@ static bool check_flags(struct check *k)
     return true;
 }
 
-/* --- order ------------------------------------------------------------------------------------------------------------------ */
+/* --- order ------------------------------------------------------------------------------------------------------ */
 
 /* Does it change what the guest can see? Temporaries are not seen; icount is nobody's. */
 static bool changes(const struct ir_ins *ins)
@@ -439,8 +444,8 @@ static bool check_ins(struct check *k)
 {
     if (k->ins->op >= IR_OP_COUNT)
         return wrong(k, "there is no such operation");
-    return check_size(k) && check_address(k) && check_bits(k) && check_operands(k) && check_imm_field(k) && check_flags(k) &&
-           check_order(k);
+    return check_size(k) && check_address(k) && check_bits(k) && check_operands(k) && check_imm_field(k) &&
+           check_flags(k) && check_order(k);
 }
 
 bool ir_check(const struct ir_unit *u, char *err, size_t errlen)

@@ -1,13 +1,13 @@
 /* ir_eval.c - the evaluator: executes a unit on the vCPU's state, one operation after the other. It is the meaning of
  * ir.def in C, for tests of translation, passes and backends.
  *
- * What the IR leaves undefined is made wrong on purpose, so that a test notices who relies on it: the bits of a temporary above the
- * size that was written, and status flags that are not live (flive), once they have died. Flags that an operation does
- * not list in fdef stay as they were.
+ * What the IR leaves undefined is made wrong on purpose, so that a test notices who relies on it: the bits of a
+ * temporary above the size that was written, and status flags that are not live (flive), once they have died. Flags
+ * that an operation does not list in fdef stay as they were.
  *
- * Memory is reached through host addresses as in translated code: ptr checks segment and page (mmu_host).
- * `insn` lets the interpreter's function work on the IR's operands: memory operands are turned back into guest addresses
- * (each ptr remembers its own), temporaries borrow a register from R8..R15.
+ * Memory is reached through host addresses as in translated code: ptr checks segment and page (mmu_host). `insn` lets
+ * the interpreter's function work on the IR's operands: memory operands are turned back into guest addresses (each ptr
+ * remembers its own), temporaries borrow a register from R8..R15.
  */
 #include "cpu/flags.h"
 #include "cpu/mem.h"
@@ -42,7 +42,7 @@ static enum next exit_to(struct eval *e, u64 rip)
     return EXIT;
 }
 
-/* --- operands --------------------------------------------------------------------------------------------------------- */
+/* --- operands --------------------------------------------------------------------------------------------------- */
 
 static u8 *host_of(const struct eval *e)
 {
@@ -89,7 +89,7 @@ static enum next write_d(struct eval *e, u64 value)
 }
 static u64 read_g(const struct eval *e, unsigned reg) { return gpr_read(e->c, reg, e->ins->size); }
 
-/* --- moves -------------------------------------------------------------------------------------------------------------- */
+/* --- moves ------------------------------------------------------------------------------------------------------ */
 
 static enum next ev_mov(struct eval *e) { return write_d(e, read_a(e)); }
 static enum next ev_movzx(struct eval *e) { return write_d(e, read(e, e->ins->a, e->ins->size2)); }
@@ -152,7 +152,7 @@ static enum next ev_put(struct eval *e)
     return NEXT;
 }
 
-/* --- addresses ------------------------------------------------------------------------------------------------------------ */
+/* --- addresses -------------------------------------------------------------------------------------------------- */
 
 static enum next ev_ptr(struct eval *e)
 {
@@ -172,7 +172,7 @@ static enum next ev_ptr(struct eval *e)
     return host ? NEXT : LEAVE;
 }
 
-/* --- arithmetic ------------------------------------------------------------------------------------------------------------- */
+/* --- arithmetic ------------------------------------------------------------------------------------------------- */
 
 static enum next ev_add(struct eval *e) { return write_d(e, flags_add(e->c, e->ins->size, read_d(e), read_a(e))); }
 static enum next ev_or(struct eval *e) { return write_d(e, flags_logic(e->c, e->ins->size, read_d(e) | read_a(e))); }
@@ -281,7 +281,7 @@ static enum next ev_idiv(struct eval *e)
     return NEXT;
 }
 
-/* --- shifts ----------------------------------------------------------------------------------------------------------------- */
+/* --- shifts ----------------------------------------------------------------------------------------------------- */
 
 static unsigned count_of(const struct eval *e, ir_val v) { return read(e, v, 1) & (e->ins->size == 8 ? 63 : 31); }
 static bool bit_of(u64 v, unsigned n) { return v >> n & 1; }
@@ -291,7 +291,10 @@ static void shift_flags(struct eval *e, u64 r, bool cf, bool of)
     flags_result(e->c, e->ins->size, r);
     e->c->lazy.carry = flags_carry_word(cf, of, false);
 }
-static void rotate_flags(struct eval *e, bool cf, bool of) { flags_put(e->c, IR_O | IR_C, (cf ? IR_C : 0) | (of ? IR_O : 0)); }
+static void rotate_flags(struct eval *e, bool cf, bool of)
+{
+    flags_put(e->c, IR_O | IR_C, (cf ? IR_C : 0) | (of ? IR_O : 0));
+}
 
 /* shl, shr, sar: what is shifted out last is CF; OF compares signs, whatever the count. */
 static enum next ev_shift(struct eval *e)
@@ -369,7 +372,7 @@ static enum next ev_double_shift(struct eval *e)
     return write_d(e, r);
 }
 
-/* --- bits --------------------------------------------------------------------------------------------------------------------- */
+/* --- bits ------------------------------------------------------------------------------------------------------- */
 
 static enum next ev_bit(struct eval *e)
 {
@@ -392,7 +395,7 @@ static enum next ev_scan(struct eval *e)
     return NEXT;
 }
 
-/* --- flags as data ------------------------------------------------------------------------------------------------------------ */
+/* --- flags as data ---------------------------------------------------------------------------------------------- */
 
 static enum next ev_getfl(struct eval *e) { return write_d(e, flags_status(e->c)); }
 static enum next ev_putfl(struct eval *e)
@@ -409,7 +412,7 @@ static enum next ev_clc(struct eval *e) { return set_carry(e, false); }
 static enum next ev_stc(struct eval *e) { return set_carry(e, true); }
 static enum next ev_cmc(struct eval *e) { return set_carry(e, !flags_cf(e->c)); }
 
-/* --- guest instructions ------------------------------------------------------------------------------------------------------- */
+/* --- guest instructions ----------------------------------------------------------------------------------------- */
 
 /* A copy that can run outside of a block: RIP-relative operands name GPR_RIP again. */
 static struct insn alone(const struct insn *in)
@@ -526,7 +529,7 @@ static enum next ev_need(struct eval *e)
     return ok ? NEXT : LEAVE;
 }
 
-/* --- leaving --------------------------------------------------------------------------------------------------------------------- */
+/* --- leaving ---------------------------------------------------------------------------------------------------- */
 
 static enum next ev_guard(struct eval *e) { return read_a(e) ? LEAVE : NEXT; }
 static enum next ev_jmp(struct eval *e) { return exit_to(e, rip_of(e, e->ins->imm)); }
@@ -541,7 +544,7 @@ static enum next ev_count(struct eval *e)
     return NEXT;
 }
 
-/* --- the loop -------------------------------------------------------------------------------------------------------------------- */
+/* --- the loop --------------------------------------------------------------------------------------------------- */
 
 #define ROW(op, fn) [IR_OP_##op] = ev_##fn,
 static eval_fn *const functions[IR_OP_COUNT] = {

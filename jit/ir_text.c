@@ -7,14 +7,15 @@
  *   lea.8 t2 = [pc+0x1234]                           insn.16 pshufd#310 xmm0, xmm1, 27
  *   get.8 t3 = fs_base      put.4 eflags, t4         jcc:e 0x40 poll likely       icall.8 t5 return 0x1f
  *
- * name.size, movzx and movsx with the source's size behind it, :condition; operands, `_` for one that is absent before one that
- * is not; immediate, target, offset of the return address; words for ins.bits, ptr's access (none: read) and address size (none: 8).
- * {f defined, use read, live live, exit live at the exit}: no braces stand for what ir_add sets. Small numbers are decimal, large ones and offsets are
- * hexadecimal; both are read everywhere. `;` begins a comment.
+ * name.size, movzx and movsx with the source's size behind it, :condition; operands, `_` for one that is absent before
+ * one that is not; immediate, target, offset of the return address; words for ins.bits, ptr's access (none: read) and
+ * address size (none: 8). {f defined, use read, live live, exit live at the exit}: no braces stand for what ir_add
+ * sets. Small numbers are decimal, large ones and offsets are hexadecimal; both are read everywhere. `;` begins a
+ * comment.
  *
- * A unit is `unit mode flags FLAGS temps n`, `guest offset` before the operations of each guest instruction, and `end offset`. All
- * of these may be left out in tests; without `guest` there is one at offset 0. Guest instructions themselves (unit.guest) are not in
- * the text: they print as comments.
+ * A unit is `unit mode flags FLAGS temps n`, `guest offset` before the operations of each guest instruction, and `end
+ * offset`. All of these may be left out in tests; without `guest` there is one at offset 0. Guest instructions
+ * themselves (unit.guest) are not in the text: they print as comments.
  */
 #include <stdarg.h>
 #include <stdio.h>
@@ -29,7 +30,8 @@ static const char *const gpr_names[16] = { "rax", "rcx", "rdx", "rbx", "rsp", "r
                                            "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15" };
 static const char *const high_names[4] = { "ah", "ch", "dh", "bh" };
 static const char *const seg_names[6] = { "es", "cs", "ss", "ds", "fs", "gs" };
-static const char *const cc_names[16] = { "o", "no", "b", "ae", "e", "ne", "be", "a", "s", "ns", "p", "np", "l", "ge", "le", "g" };
+static const char *const cc_names[16] = { "o", "no", "b", "ae", "e", "ne", "be", "a",
+                                          "s", "ns", "p", "np", "l", "ge", "le", "g" };
 static const char *const access_names[3] = { "read", "write", "rw" };
 static const char *const need_names[4] = { "sse", "avx", "x87", "mmx" };
 static const char *const bit_names[5] = { "lock", "poll", "align", "tlb", "likely" };
@@ -38,8 +40,8 @@ static const char *const field_names[IR_FIELD_COUNT] = {
     IR_FIELDS(X)
 #undef X
 };
-static const struct { char letter; u16 bit; } flag_letters[6] = { { 'O', IR_O }, { 'S', IR_S }, { 'Z', IR_Z }, { 'A', IR_A },
-                                                                  { 'P', IR_P }, { 'C', IR_C } };
+static const struct { char letter; u16 bit; } flag_letters[6] = {
+    { 'O', IR_O }, { 'S', IR_S }, { 'Z', IR_Z }, { 'A', IR_A }, { 'P', IR_P }, { 'C', IR_C } };
 /* Numbered operands; the longer prefix first. */
 static const struct { const char *prefix; u16 first, count; } numbered[4] = {
     { "xmm", IR_V, 16 }, { "mm", IR_MMX, 8 }, { "st", IR_ST, 8 }, { "t", IR_T, IR_MAX_TEMPS } };
@@ -61,7 +63,7 @@ static bool has_size2(unsigned op) { return op == IR_OP_movzx || op == IR_OP_mov
 static bool has_address(unsigned op) { return op == IR_OP_lea || op == IR_OP_ptr; }
 static bool has_field(unsigned op) { return op == IR_OP_get || op == IR_OP_put; }
 
-/* --- printing ----------------------------------------------------------------------------------------------------- */
+/* --- printing --------------------------------------------------------------------------------------------------- */
 
 struct out { char *buf; size_t size, n; };
 
@@ -286,7 +288,7 @@ void ir_print(const struct ir_unit *u, void (*line)(void *ctx, const char *text)
     line(ctx, text);
 }
 
-/* --- parsing ------------------------------------------------------------------------------------------------------ */
+/* --- parsing ---------------------------------------------------------------------------------------------------- */
 
 /* The first error sticks; after it the cursor stands at the end of the line and everything reads as nothing. */
 struct in { const char *s; const char *error; };
@@ -321,7 +323,10 @@ static void expect(struct in *in, const char *text, const char *what)
         fail(in, what);
 }
 
-static bool is_word(char ch) { return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || ch == '_'; }
+static bool is_word(char ch)
+{
+    return (ch >= 'a' && ch <= 'z') || (ch >= 'A' && ch <= 'Z') || (ch >= '0' && ch <= '9') || ch == '_';
+}
 
 static size_t word_length(const struct in *in)
 {
@@ -367,7 +372,8 @@ static s64 number(struct in *in)
     const char *s = in->s + (base == 16 ? 2 : 0);
     u64 v = 0;
     for (;; s++, digits++) {
-        unsigned d = *s >= '0' && *s <= '9' ? (unsigned)(*s - '0') : *s >= 'a' && *s <= 'f' ? (unsigned)(*s - 'a' + 10) : 16;
+        unsigned d = *s >= '0' && *s <= '9' ? (unsigned)(*s - '0')
+                   : *s >= 'a' && *s <= 'f' ? (unsigned)(*s - 'a' + 10) : 16;
         if (d >= base)
             break;
         if (v > (UINT64_MAX - d) / base) {

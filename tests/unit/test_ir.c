@@ -34,7 +34,7 @@ static char err[300];
 static void parse(const char *text) { ck_assert_msg(ir_parse(&unit, text, err, sizeof err), "%s\n%s", err, text); }
 static void check(void) { ck_assert_msg(ir_check(&unit, err, sizeof err), "%s", err); }
 
-/* --- building ------------------------------------------------------------------------------------------------------- */
+/* --- building --------------------------------------------------------------------------------------------------- */
 
 START_TEST(table)
 {
@@ -120,7 +120,7 @@ START_TEST(conditions)      /* a condition changes with the flags that ir_cc_fla
 }
 END_TEST
 
-/* --- text ------------------------------------------------------------------------------------------------------------- */
+/* --- text ------------------------------------------------------------------------------------------------------- */
 
 static ir_val some_register(void)
 {
@@ -383,7 +383,7 @@ START_TEST(parse_noise)     /* any text is read or refused, in bounds */
 }
 END_TEST
 
-/* --- the verifier ------------------------------------------------------------------------------------------------------- */
+/* --- the verifier ----------------------------------------------------------------------------------------------- */
 
 #define AREA "ptr.32 t0 = ds:[rbx] rw\n"
 /* Every operation at least once, in units that are right. */
@@ -596,7 +596,7 @@ START_TEST(verifier_refuses_fields)
 }
 END_TEST
 
-/* --- the evaluator ------------------------------------------------------------------------------------------------------ */
+/* --- the evaluator ---------------------------------------------------------------------------------------------- */
 
 enum { PC = 0x400000 };
 static struct guest *guest;
