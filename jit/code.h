@@ -60,6 +60,9 @@ struct code_unit {
     u32 part;                   /* of its page that lies inside of CS: units.c */
     u16 memory;                 /* units.c: slot of the host page that its code was read from */
     bool in_jump;               /* it was in the table of indirect jumps */
+    bool crosses;               /* its first instruction ends on the next page, range[1]. Its code compares pc + PAGE_SIZE + genkey
+                                   with the 8 bytes at `key`, and leaves with LEAVE_LOOKUP if they differ */
+    u32 key;                    /* cache offset */
     u64 *executed;              /* entries left until the unit is made again as a superblock, then code leaves with LEAVE_LOOKUP
                                    at its start; NULL: not counted */
 };

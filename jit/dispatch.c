@@ -167,11 +167,55 @@ static void interpret_block(struct jit *j, const struct block *b)
     j->count.blocks_interpreted++;
 }
 
+/* The page behind RIP's, for an instruction that ends there. False: not memory, or to be asked for by the interpreter. */
+static bool next_page(struct jit *j, gpa *pa, const u8 **host)
+{
+    struct vcpu *c = j->cpu;
+    gla next = (linear(c, c->rip) & PAGE_MASK) + PAGE_SIZE;
+    if (c->code_size != 8 && next > UINT32_MAX)
+        return false;
+    if (c->code_size == 8 && !is_canonical(next))
+        return false;
+    return mmu_fetch(&c->mmu, next, c->mmu.view, pa, host) && *host;
+}
+
+/* Is the second page of u still the one that it was made from? Then its code may know. */
+static bool prove(struct jit *j, struct code_unit *u)
+{
+    gpa pa;
+    const u8 *host;
+    u64 key = page_rip(j->cpu, j->cpu->rip) + PAGE_SIZE + j->cpu->jit.genkey;
+    if (!next_page(j, &pa, &host) || pa != (u->range[1].at & PAGE_MASK))
+        return false;
+    memcpy(j->rw + u->key, &key, sizeof key);
+    return true;
+}
+
+/* Code whose first instruction lies on two pages. NULL: the interpreter has executed it. */
+static struct code_unit *crossing(struct jit *j, gpa pa, const u8 *host, u32 part)
+{
+    gpa *no_unit = &j->no_unit[(pa >> 12 ^ pa) % ARRAY_LEN(j->no_unit)];
+    struct code_unit *u = NULL;
+    if (host && part == UNIT_WHOLE && *no_unit != pa && next_page(j, &j->next_pa, &j->next_host)) {
+        if (j->cpu->mmu.fetch_epoch[j->cpu->mmu.view] != j->epoch)
+            jit_prepare(j);
+        u = compile_unit(j, pa, host, part);
+        j->next_host = NULL;
+        if (u && prove(j, u))
+            return u;
+        *no_unit = pa;
+    }
+    interpret_block(j, NULL);
+    return NULL;
+}
+
 /* A unit for the code at RIP, if it is time for one; else the interpreter runs it. */
 static struct code_unit *cold(struct jit *j, gpa pa, const u8 *host, u32 part)
 {
     struct block *b = interp_decoded(j->cpu, pa, host);
-    if (b && !b->left && b->executed++ >= j->opt.hot) {
+    if (!b)
+        return crossing(j, pa, host, part);
+    if (!b->left && b->executed++ >= j->opt.hot) {
         j->keep_flags = b->flags;
         struct code_unit *u = compile_unit(j, pa, host, part);
         if (u)
@@ -213,7 +257,12 @@ struct code_unit *jit_unit_here(struct jit *j)
         return NULL;
     }
     struct code_unit *u = unit_find(j, pa, j->mode, part);
-    if (unlikely(u && u->executed && !*u->executed))
+    if (unlikely(u && u->crosses && !prove(j, u))) {
+        unit_kill(j, u);
+        invalidate_paths(j);
+        u = NULL;
+    }
+    if (unlikely(u && u->executed && !*u->executed && !u->crosses))
         u = remake(j, u, host);
     if (!u)
         u = cold(j, pa, host, part);

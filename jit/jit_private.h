@@ -72,10 +72,14 @@ struct jit {
     u64 started_ns;
     struct jit_check *check;        /* check.c */
 
+    gpa no_unit[256];               /* instructions on two pages that cannot be units, by their address */
+
     /* compile.c: workspace */
     struct ir_unit ir;
     struct insn insn[IR_MAX_GUEST]; /* what ir.guest points to: translate.c */
     unsigned max_guests;            /* for translate_unit: make it no longer than that */
+    gpa next_pa;                    /* for translate_unit: the page behind the unit's, and its bytes (NULL: not known) */
+    const u8 *next_host;
     bool super;                     /* for translate_unit: a superblock, follow likely branches */
     bool keep_flags;                /* for pass_flags: all flags live at the exits (liveness=off for this unit) */
 

@@ -2,7 +2,7 @@
  *
  * A unit begins at a physical address and takes in guest instructions, in the order in which they stand, until
  *   - one ends it: an unconditional transfer, or one that only the interpreter can execute (`step`),
- *   - the page ends, or an instruction does not lie on it completely,
+ *   - the page ends. An instruction on two pages begins a unit, which then depends on both (code_unit.crosses),
  *   - it is long enough, or too many operations have come together,
  *   - a conditional branch leads back: that is a loop's end, and what follows is probably not executed soon,
  *   - with super=off, any conditional branch.
@@ -11,9 +11,9 @@
  *
  * Chunks of 64 bytes are registered with codepages before they are read, as icache.c does.
  *
- * Counting (MODE_COUNT_INSNS): `count` stands where somebody can look: before a guest instruction that may leave for the
- * interpreter (those before it have run), and before an exit (it itself has run, too). The interpreter counts what it
- * executes for `step`; an `interp` is counted here, if the unit goes on behind it.
+ * Counting (MODE_COUNT_INSNS): `count` stands where somebody can look: before a guest instruction that may leave for
+ * the interpreter (those before it have run), and before an exit (it itself has run, too). The interpreter counts what
+ * it executes for `step`; an `interp` is counted here, if the unit goes on behind it.
  */
 #include <string.h>
 
@@ -24,7 +24,7 @@ enum { CHUNK = 64, MAX_LENGTH = 15 };
 /* What one instruction may need at most. */
 enum { ROOM_INS = 48, ROOM_TEMPS = 32 };
 
-/* --- the families --------------------------------------------------------------------------------------------------- */
+/* --- the families ------------------------------------------------------------------------------------------------- */
 
 static tr_fn *by_row[2048];
 
@@ -55,7 +55,7 @@ tr_fn *translate_fn(const struct insn *in)
     return fn ? fn : tr_insn_can(in) ? tr_insn : NULL;
 }
 
-/* --- bytes ---------------------------------------------------------------------------------------------------------- */
+/* --- bytes -------------------------------------------------------------------------------------------------------- */
 
 /* The code of the unit's page. Positions count from the unit's first byte and only grow. */
 struct source {
@@ -64,6 +64,8 @@ struct source {
     const u8 *host;
     unsigned pos, room;     /* room: position of the page's end */
     unsigned marked;        /* registered up to there */
+    gpa next_pa;            /* the page behind, */
+    const u8 *next_host;    /* its bytes; NULL: not known */
 };
 
 static void mark_ahead(struct source *s)
@@ -91,7 +93,20 @@ static enum decode_status decode(struct source *s, struct insn *in, unsigned mod
     return status;
 }
 
-/* --- one instruction ------------------------------------------------------------------------------------------------ */
+/* An instruction that ends on the next page. */
+static enum decode_status decode_crossing(struct source *s, struct insn *in, unsigned mode)
+{
+    u8 bytes[2 * MAX_LENGTH];
+    unsigned here = s->room - s->pos;
+    if (!s->next_host || here >= MAX_LENGTH)
+        return DECODE_SHORT;
+    codepages_mark(s->c->mmu.phys, s->next_pa, CHUNK);
+    memcpy(bytes, s->host + s->pos, here);
+    memcpy(bytes + here, s->next_host, MAX_LENGTH);
+    return insn_decode(in, bytes, here + MAX_LENGTH, mode, s->c->model.features);
+}
+
+/* --- one instruction ---------------------------------------------------------------------------------------------- */
 
 struct maker {
     struct trans t;
@@ -135,7 +150,7 @@ static void add_interp(struct trans *t, const struct insn *in)
     t->needed = 0;
 }
 
-/* --- counting ------------------------------------------------------------------------------------------------------- */
+/* --- counting ----------------------------------------------------------------------------------------------------- */
 
 static void insert_count(struct ir_unit *u, unsigned at, unsigned n, unsigned gi)
 {
@@ -168,7 +183,7 @@ static void count_insn(struct maker *m, unsigned first)
     m->uncounted = leaves ? 0 : may_leave ? 1 : m->uncounted + 1;
 }
 
-/* --- going on ------------------------------------------------------------------------------------------------------- */
+/* --- going on ----------------------------------------------------------------------------------------------------- */
 
 static bool leads_back(const struct trans *t, unsigned first)
 {
@@ -229,13 +244,15 @@ static enum outcome append(struct maker *m)
     struct ir_unit *u = t->u;
     unsigned limit = t->j->max_guests && t->j->max_guests < IR_MAX_GUEST ? t->j->max_guests : IR_MAX_GUEST;
     unsigned first = u->count, guests = u->guests;
-    if (guests == limit || u->count > IR_MAX_INS - ROOM_INS || u->temps > IR_MAX_TEMPS - ROOM_TEMPS || m->s.pos >= m->s.room)
+    if (guests == limit || m->s.pos >= m->s.room || u->count > IR_MAX_INS - ROOM_INS ||
+        u->temps > IR_MAX_TEMPS - ROOM_TEMPS)
         return STOP;
     struct insn *in = &t->j->insn[guests];
     t->start = (s32)(m->s.pa & ~PAGE_MASK) + (s32)m->s.pos;
     t->end = t->start;
     t->reason = "instruction on two pages";
-    if (decode(&m->s, in, t->code_size) == DECODE_SHORT)
+    bool crosses = decode(&m->s, in, t->code_size) == DECODE_SHORT;
+    if (crosses && (guests || decode_crossing(&m->s, in, t->code_size) != DECODE_OK))
         return STOP;
     t->end += in->len;
     t->gi = guests;
@@ -251,8 +268,12 @@ static enum outcome append(struct maker *m)
         t->reason = "too many operations";
         return STOP;
     }
-    add_range(m->r, m->s.pa + m->s.pos, in->len);
+    add_range(m->r, m->s.pa + m->s.pos, crosses ? m->s.room - m->s.pos : in->len);
     m->s.pos += in->len;
+    if (crosses) {
+        m->r->crosses = true;
+        m->r->range[m->r->ranges++] = (struct code_range){ m->s.next_pa, m->s.pos - m->s.room };
+    }
     if (outcome == COMPLETE && result == TR_END && follow(m))
         outcome = GO_ON;
     if (t->mode & MODE_COUNT_INSNS)
@@ -260,16 +281,19 @@ static enum outcome append(struct maker *m)
     return outcome;
 }
 
-bool translate_unit(struct jit *j, struct vcpu *c, struct ir_unit *u, gpa pa, const u8 *host, struct translate_result *r)
+bool translate_unit(struct jit *j, struct vcpu *c, struct ir_unit *u, gpa pa, const u8 *host,
+                    struct translate_result *r)
 {
     u32 mode = j->mode & ((1u << MODE_BITS) - 1);
     struct maker m = {
         .t = { .u = u, .j = j, .opt = &j->opt, .mode = mode, .code_size = mode_code_size(mode) },
-        .s = { .c = c, .pa = pa, .host = host, .room = PAGE_SIZE - (unsigned)(pa & ~PAGE_MASK) },
+        .s = { .c = c, .pa = pa, .host = host, .room = PAGE_SIZE - (unsigned)(pa & ~PAGE_MASK), .next_pa = j->next_pa,
+               .next_host = j->next_host },
         .r = r,
     };
     enum outcome outcome;
     r->ranges = 0;
+    r->crosses = false;
     ir_begin(u, mode);
     do
         outcome = append(&m);

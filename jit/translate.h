@@ -81,7 +81,7 @@ void tr_goto(struct trans *t, s64 offset);
 /* --- the whole pipeline for one unit: compile.c --- */
 /* Makes u from the code at physical address pa (host: its bytes, readable to the end of the page) in the vCPU's present mode. False: its first
  * instruction is not for the translator (t->reason). Fills the ranges of memory that were looked at. */
-struct translate_result { struct code_range range[CODE_RANGES]; unsigned ranges; const char *reason; };
+struct translate_result { struct code_range range[CODE_RANGES]; unsigned ranges; const char *reason; bool crosses; };
 bool translate_unit(struct jit *j, struct vcpu *c, struct ir_unit *u, gpa pa, const u8 *host, struct translate_result *r);
 
 /* --- passes: pass.c has the list, each pass a file --- */

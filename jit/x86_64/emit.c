@@ -284,6 +284,8 @@ bool emit_unit(struct jit *j, u8 *rw, const struct ir_unit *u, struct code_unit 
     find_last_uses(e);
     emit_entrances(e);
     e->ins = &u->ins[0];
+    if (out->crosses)
+        emit_crosses(e);
     if (out->executed)
         emit_executed(e);
     for (unsigned i = 0; i < u->count && !e->full; i++) {

@@ -100,6 +100,7 @@ emit_fn emit_ptr, emit_get, emit_put, emit_need, emit_interp, emit_guard, emit_j
     emit_icall, emit_ret, emit_step, emit_count;
 struct tail *emit_tail(struct emit *e, enum tail_kind kind, u32 from);
 void emit_tails(struct emit *e);
+void emit_crosses(struct emit *e);      /* at the start of a unit with code_unit.crosses */
 void emit_executed(struct emit *e);     /* counts the entry, for code_unit.executed */
 void emit_jump_to(struct emit *e, u32 to);              /* jmp to a cache offset */
 u32 emit_jump(struct emit *e);                          /* jmp rel32 to be filled; returns where the rel32 is */

@@ -351,6 +351,18 @@ void emit_executed(struct emit *e)
     emit_tail(e, TAIL_AGAIN, emit_jump(e));
 }
 
+/* The unit's first instruction ends on the next page: is that still the one it was made from? */
+void emit_crosses(struct emit *e)
+{
+    flags_clobber(e, e->u->flags_in);
+    enc(e, W, 0x8b, RCX, rm_vcpu(VCPU_DISP(jit.pc)));
+    enc(e, wide(e) ? W : D, 0x8d, RCX, rm_mem(RCX, PAGE_SIZE));
+    enc(e, W, 0x03, RCX, rm_vcpu(VCPU_DISP(jit.genkey)));
+    enc(e, W, 0x3b, RCX, rm_code(0));
+    e->out->key = e->at - 4;    /* until it has its place: keys() */
+    emit_tail(e, TAIL_AGAIN, emit_jump_if(e, 5));
+}
+
 static void tail_again(struct emit *e)
 {
     bool wide_rip = wide(e);
@@ -423,6 +435,11 @@ static void keys(struct emit *e)
 {
     while (e->at & 7 && !e->full)
         put8(e, 0xcc);
+    if (e->out->crosses) {
+        emit_fill(e, e->out->key, e->at);
+        e->out->key = e->at;
+        put64(e, 0);
+    }
     for (unsigned i = 0; i < e->links; i++) {
         struct code_link *l = &e->link[i];
         if (!l->key)
