@@ -355,6 +355,7 @@ static void machine_of(unsigned mode)
     o.exactflags = 1;       /* else flags that nobody reads may be stale where a unit leaves in its middle */
     o.cache = 32;
     ck_assert_msg(jit_new(C, &o, err, sizeof err), "%s", err);
+    C->seg[SEG_DS].sel |= 3;        /* FDS tells */
     slot = units = refused = 0;
 }
 
