@@ -235,7 +235,7 @@ def merge(rows, more):
 COLOURS = ["#9aa5b1", "#2f6fde", "#e08a2e", "#3a9d6b", "#a35bc2"]
 STYLE = ("text{font:12px sans-serif;fill:#24292f}.title{font-weight:bold;font-size:15px}.axis{fill:#57606a;"
          "text-anchor:middle}.left{text-anchor:end}line{stroke:#d0d7de}.page{fill:#ffffff}")
-LEFT, WIDTH, TOP, THICK = 290, 480, 74, 14      # of the bars, in pixels
+LEFT, WIDTH, TOP, THICK = 310, 480, 74, 14      # of the bars, in pixels
 
 
 def text(x, y, words, kind=""):

@@ -25,6 +25,7 @@ PROGRAMS = {
     "memory": ("memory.c", "-fno-tree-vectorize"),
     "double": ("float.c", "-fno-tree-vectorize -msse2 -mfpmath=sse -DREAL=double"),
     "x87": ("float.c", "-fno-tree-vectorize -mfpmath=387 -DX87 -DREAL=long_double"),
+    "x87double": ("float.c", '-fno-tree-vectorize -mfpmath=387 -DREAL=double -DSUFFIX="-double"'),
     "sse": ("sse.c", "-fno-tree-vectorize -msse2 -mfpmath=sse"),
     "avx2": ("avx2.c", "-fno-tree-vectorize -mavx2 -mfma -mbmi -mbmi2 -mlzcnt -mpopcnt -mfpmath=sse"),
     "system": ("system.c", ""),
@@ -36,7 +37,7 @@ COMMON_FLAGS = "-O2 -static -D_GNU_SOURCE -fno-math-errno -ffp-contract=off"
 PACKAGES = "dash gzip xz-utils zstd openssl sqlite3 python3-minimal cpp tcc"
 
 # name, iterations, iterations with --quick, what the CPU must have beyond x86-64-v1. A name's part before the slash is
-# its group and its program.
+# its group, and its program unless that is named.
 TABLE = """
 integer/core                880     58
 integer/sha256               75      5
@@ -79,6 +80,12 @@ x87/spectral                190     12
 x87/fft                      31      2
 x87/matmul                   43      2
 x87/newton                  180     12
+x87/nbody-double             60      4 program=x87double
+x87/mandelbrot-double       230     15 program=x87double
+x87/spectral-double         190     12 program=x87double
+x87/fft-double              100      6 program=x87double
+x87/matmul-double            60      4 program=x87double
+x87/newton-double           180     12 program=x87double
 x87/trig                    490     32
 sse/saxpy                   360     24
 sse/ddot                    470     31
@@ -132,9 +139,10 @@ real/shell                    2      1
 def workloads():
     """All rows."""
     rows = []
-    for line in TABLE.split("\n"):
-        words = line.split()
-        if words:
-            group, name = words[0].split("/")
-            rows.append(Workload(group, name, group, int(words[1]), int(words[2]), words[3:]))
+    for line in TABLE.strip().split("\n"):
+        name, iterations, quick, *needs = line.split()
+        group, name = name.split("/")
+        program = next((n.split("=")[1] for n in needs if n.startswith("program=")), group)
+        needs = [n for n in needs if not n.startswith("program=")]
+        rows.append(Workload(group, name, program, int(iterations), int(quick), needs))
     return rows

@@ -1,4 +1,4 @@
-/* float.c - scalar floating point. Built twice: with REAL double on SSE2, and with REAL long double on the x87.
+/* float.c - scalar floating point. Built three times: REAL double on SSE2, REAL long double and REAL double on the x87.
  *
  * Only + - * / and square root, which are exact everywhere, except in "trig" (x87 only).
  */
@@ -6,6 +6,9 @@
 #include <string.h>
 
 typedef REAL real;
+#ifndef SUFFIX
+#define SUFFIX "" /* of the workloads' names */
+#endif
 
 static inline real root(real x)
 {
@@ -222,12 +225,12 @@ static u64 trig_run(long iterations)
 #endif
 
 const struct workload workloads[] = {
-    { "nbody", nbody_prepare, nbody_run },
-    { "mandelbrot", NULL, mandelbrot_run },
-    { "spectral", NULL, spectral_run },
-    { "fft", fft_prepare, fft_run },
-    { "matmul", matmul_prepare, matmul_run },
-    { "newton", NULL, newton_run },
+    { "nbody" SUFFIX, nbody_prepare, nbody_run },
+    { "mandelbrot" SUFFIX, NULL, mandelbrot_run },
+    { "spectral" SUFFIX, NULL, spectral_run },
+    { "fft" SUFFIX, fft_prepare, fft_run },
+    { "matmul" SUFFIX, matmul_prepare, matmul_run },
+    { "newton" SUFFIX, NULL, newton_run },
 #ifdef X87
     { "trig", NULL, trig_run },
 #endif
