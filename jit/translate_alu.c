@@ -31,7 +31,8 @@ static enum tr_result one(struct trans *t, const struct insn *in, enum ir_op op)
     tr_op(t, op, d.size, d, tr_val(IR_NONE));
     return TR_NEXT;
 }
-#define ONE(name) static enum tr_result tr_##name(struct trans *t, const struct insn *in) { return one(t, in, IR_OP_##name); }
+#define ONE(name) \
+    static enum tr_result tr_##name(struct trans *t, const struct insn *in) { return one(t, in, IR_OP_##name); }
 ONE(inc)
 ONE(dec)
 ONE(neg)

@@ -1,8 +1,8 @@
 /* translate_flow.c - near transfers: JMP CALL RET Jcc LOOP JrCXZ. SDM 2; the counterpart of cpu/interp_flow.c.
  *
- * Direct exits name an offset from the unit's page. That is right where RIP is as wide as the address, and in 16-bit code,
- * since units lie in the part of a page that is inside of CS and below 64 KiB (unit_part): an exit either stays in there,
- * or is looked up by the dispatcher, which truncates RIP (code_link.wraps).
+ * Direct exits name an offset from the unit's page. That is right where RIP is as wide as the address, and in 16-bit
+ * code, since units lie in the part of a page that is inside of CS and below 64 KiB (unit_part): an exit either stays
+ * in there, or is looked up by the dispatcher, which truncates RIP (code_link.wraps).
  * Left are 16-bit operands in 32-bit code. There the target is computed from IR_PC at run time and looked up (ijmp);
  * conditional branches choose between two such targets, and end the unit.
  *

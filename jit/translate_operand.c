@@ -1,7 +1,7 @@
 /* translate_operand.c - operands of guest instructions as IR values. SDM 2 chapter 2; SDM 1 3.7.5.
  *
- * A memory operand becomes one `ptr`, which computes the address at its width, checks it and yields a host address; after
- * that memory is an operand like a register. All `ptr` of an instruction come before its first change.
+ * A memory operand becomes one `ptr`, which computes the address at its width, checks it and yields a host address;
+ * after that memory is an operand like a register. All `ptr` of an instruction come before its first change.
  *
  * RIP-relative addresses count from IR_PC: in->disp is relative to the next instruction, whose offset is t->end.
  */
@@ -18,8 +18,8 @@ struct ir_ins *tr_lea(struct trans *t, unsigned size, ir_val d, ir_val base, s32
     return ins;
 }
 
-/* Base and displacement; what does not fit into 32 bits goes into a temporary. Addresses of 2 and 4 bytes are taken modulo
- * their width, so that their displacement always fits. */
+/* Base and displacement; what does not fit into 32 bits goes into a temporary. Addresses of 2 and 4 bytes are taken
+ * modulo their width, so that their displacement always fits. */
 static struct address address_of(struct trans *t, const struct insn *in)
 {
     struct address a = { .base = in->base == GPR_NONE ? IR_NONE : tr_g(in->base),
@@ -62,7 +62,8 @@ ir_val tr_address(struct trans *t, const struct insn *in, unsigned bytes, enum i
     return ins->d;
 }
 
-ir_val tr_ptr(struct trans *t, unsigned seg, ir_val base, s32 disp, unsigned addrsize, unsigned bytes, enum ir_access access)
+ir_val tr_ptr(struct trans *t, unsigned seg, ir_val base, s32 disp, unsigned addrsize, unsigned bytes,
+              enum ir_access access)
 {
     return add_ptr(t, seg, (struct address){ .base = base, .disp = disp }, 0, addrsize, bytes, access)->d;
 }
@@ -72,8 +73,8 @@ ir_val tr_effective(struct trans *t, const struct insn *in, unsigned size)
 {
     struct address a = address_of(t, in);
     ir_val v = ir_temp(t->u);
-    struct ir_ins *ins = tr_lea(t, size > in->addrsize && in->addrsize < 4 ? 4 : size < in->addrsize ? size : in->addrsize,
-        v, a.base, a.disp);
+    unsigned width = size < in->addrsize ? size : in->addrsize;
+    struct ir_ins *ins = tr_lea(t, width, v, a.base, a.disp);
     ins->b = a.index;
     ins->scale = in->scale;
     if (size <= in->addrsize)

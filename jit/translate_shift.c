@@ -1,7 +1,7 @@
 /* translate_shift.c - shifts and rotates. SDM 2; the counterpart of cpu/interp_shift.c.
  *
- * The rows of counts other than 1 call OF undefined, but it is defined whenever the count happens to be 1. And a count of
- * 0, which only CL can have here, leaves all flags: so what a shift by CL defines it also reads.
+ * The rows of counts other than 1 call OF undefined, but it is defined whenever the count happens to be 1. And a count
+ * of 0, which only CL can have here, leaves all flags: so what a shift by CL defines it also reads.
  */
 #include "cpu/interp.h"
 #include "jit/translate.h"
