@@ -116,9 +116,20 @@ static void note(struct trans *t, const struct insn *in)
 /* Operand 0 is the destination, but for these. */
 static bool reads_operand_0(interp_fn *run) { return run == in_fld || run == in_fild || run == in_fbld; }
 
+/* CMPXCHG16B demands it (#GP); across a cache line an atomic access is one that some hosts trap. */
+static bool exchanges(interp_fn *run) { return run == in_cmpxchg8b || run == in_cmpxchg16b; }
+
 static unsigned alignment(const struct insn *in, const struct operand *o)
 {
+    if (exchanges(insn_rows[in->row].run))
+        return IR_ALIGN;
     return o->size >= 16 && insn_rows[in->row].attr & (in->vex ? ATTR_VALIGN : ATTR_ALIGN) ? IR_ALIGN : 0;
+}
+
+static enum ir_access access_of(const struct insn *in, unsigned i)
+{
+    interp_fn *run = insn_rows[in->row].run;
+    return i || reads_operand_0(run) ? IR_READ : exchanges(run) ? IR_RW : IR_WRITE;
 }
 
 static ir_val address(struct trans *t, const struct insn *in)
@@ -126,8 +137,7 @@ static ir_val address(struct trans *t, const struct insn *in)
     for (unsigned i = 0; i < 4; i++) {
         const struct operand *o = &in->op[i];
         if (o->kind == OP_MEM)
-            return tr_address(t, in, o->size, i || reads_operand_0(insn_rows[in->row].run) ? IR_READ : IR_WRITE,
-                              alignment(in, o));
+            return tr_address(t, in, o->size, access_of(in, i), alignment(in, o));
     }
     return IR_NONE;
 }

@@ -87,6 +87,7 @@ static interp_fn *const left_alone[] = {
 static interp_fn *const scalar[] = {
     in_crc32, in_movbe, in_movnti, in_popcnt, in_lzcnt, in_tzcnt, in_adcx, in_adox, in_mulx, in_pdep, in_pext, in_bzhi,
     in_bextr, in_andn, in_blsr, in_blsmsk, in_blsi, in_shlx, in_sarx, in_shrx, in_rorx, in_lfence, in_mfence, in_sfence,
+    in_cmpxchg8b, in_cmpxchg16b,
 };
 
 static bool is_one_of(interp_fn *run, interp_fn *const *list, unsigned count)
@@ -119,7 +120,7 @@ bool insn_can(const struct insn *in)
     const struct insn_row *r = &insn_rows[in->row];
     if (!known[in->row])
         known[in->row] = row_can(in->row) ? 1 : -1;
-    if (known[in->row] < 0 || in->lock || half_mmx(r, in))
+    if (known[in->row] < 0 || half_mmx(r, in))
         return false;
     if (in->vex && r->attr & (ATTR_SSE | ATTR_MMX) && !host_has(in->vl == 32 && r->attr & ATTR_Y2 ? CPUID_AVX2 : CPUID_AVX))
         return false;
@@ -356,6 +357,24 @@ static void compare_strings(struct emit *e, const struct form *f)
     }
 }
 
+/* CMPXCHG8B, CMPXCHG16B: the new value's upper half is in the guest's RCX. */
+static void compare_exchange(struct emit *e, const struct insn *in)
+{
+    struct rm rm = emit_rm(e, IR_MEM);
+    const unsigned keep = rcx_is_free(e) ? NO_REG : emit_scratch(e);
+    const bool wide = insn_rows[in->row].run == in_cmpxchg16b;
+    if (keep != NO_REG)
+        enc(e, (struct enc){ .w = true }, 0x8b, keep, rm_reg(RCX));
+    if (rm.base == RCX)
+        rm.base = (u8)keep;
+    enc(e, (struct enc){ .w = true }, 0x8b, RCX, rm_reg(host_of_gpr[GPR_RCX]));
+    enc(e, (struct enc){ .w = wide, .lock = in->lock }, 0x0fc7, 1, rm);
+    if (keep != NO_REG) {
+        enc(e, (struct enc){ .w = true }, 0x8b, RCX, rm_reg(keep));
+        emit_release(e, keep);
+    }
+}
+
 static bool is_compare_flags(interp_fn *run)
 {
     return run == in_fcomi || run == in_fcomip || run == in_fucomi || run == in_fucomip;
@@ -368,6 +387,8 @@ static bool special(struct emit *e, const struct ir_ins *ins, const struct insn 
         zero_vectors(e, in, run == in_vzeroall);
     else if (run == in_ldmxcsr || run == in_fldcw)
         load_control(e, ins, run == in_fldcw);
+    else if (run == in_cmpxchg8b || run == in_cmpxchg16b)
+        compare_exchange(e, in);
     else if (run == in_emms)
         write_pair(e, 0x0f, 0x77);
     else if (run == in_lfence || run == in_mfence || run == in_sfence) {

@@ -233,6 +233,7 @@ static void check_same(const struct insn *in)
 static bool is_special(interp_fn *run)
 {
     return run == in_vzeroupper || run == in_vzeroall || run == in_ldmxcsr || run == in_fldcw || run == in_fneni ||
+           run == in_cmpxchg8b || run == in_cmpxchg16b ||
            run == in_fndisi || run == in_fnsetpm;
 }
 
@@ -318,6 +319,13 @@ START_TEST(control_words)
 }
 END_TEST
 
+static void decode_cache(void)
+{
+    outs = 0;
+    for (unsigned at = 0; at < e.at; at += out[outs++].len)
+        ck_assert_int_eq(insn_decode(&out[outs], cache + at, e.at - at, 8, NULL), DECODE_OK);
+}
+
 /* ECX is the host's scratch register: the index goes to the guest's, and what RCX held stays. */
 START_TEST(string_index)
 {
@@ -330,12 +338,34 @@ START_TEST(string_index)
     e.at = 0;
     insn_emit(&e, &ins);
     ck_assert_uint_eq(e.taken, 6);
-    outs = 0;
-    for (unsigned at = 0; at < e.at; at += out[outs++].len)
-        ck_assert_int_eq(insn_decode(&out[outs], cache + at, e.at - at, 8, NULL), DECODE_OK);
+    decode_cache();
     char what[512];
     text_of(what, sizeof what);
     ck_assert_str_eq(what, "mov r10, rcx; pcmpistri xmm0, xmmword ptr [r11 + 0x40], 0xc; mov r14d, ecx; mov rcx, r10; ");
+}
+END_TEST
+
+START_TEST(exchange)
+{
+    struct insn in = DECODE("\xf0\x48\x0f\xc7\x08", 8);
+    check_text(&in, "mov rcx, r14; lock cmpxchg16b xmmword ptr [r11 + 0x40]; ");
+    in = DECODE("\x0f\xc7\x08", 4);
+    check_text(&in, "mov rcx, r14; cmpxchg8b qword ptr [r11 + 0x40]; ");
+    e.taken = 6;
+    e.at = 0;
+    insn_emit(&e, &ins);
+    ck_assert_uint_eq(e.taken, 6);
+    decode_cache();
+    char what[512];
+    text_of(what, sizeof what);
+    ck_assert_str_eq(what, "mov r10, rcx; mov rcx, r14; cmpxchg8b qword ptr [r11 + 0x40]; mov rcx, r10; ");
+    e.taken = 4;
+    e.temp_reg[0] = RCX;
+    e.at = 0;
+    insn_emit(&e, &ins);
+    decode_cache();
+    text_of(what, sizeof what);
+    ck_assert_str_eq(what, "mov r10, rcx; mov rcx, r14; cmpxchg8b qword ptr [r10 + 0x40]; mov rcx, r10; ");
 }
 END_TEST
 
@@ -390,6 +420,7 @@ int main(void)
     tcase_add_test(t, zero_vectors);
     tcase_add_test(t, control_words);
     tcase_add_test(t, string_index);
+    tcase_add_test(t, exchange);
     tcase_add_test(t, no_bytes);
     tcase_add_test(t, refused);
     suite_add_tcase(s, t);

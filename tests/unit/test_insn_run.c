@@ -56,6 +56,8 @@ static unsigned opcode_bytes(u8 *p, u32 opcode)
 static unsigned legacy_bytes(u8 *p, const struct insn_encoding *e, unsigned mode, bool memory)
 {
     unsigned n = 0;
+    if (memory && insn_rows[e - insn_encodings].attr & ATTR_LOCK && coin())
+        p[n++] = 0xf0;
     if (e->pfx == PFX_P6 || (e->pfx & PFX_P6 && coin()) || (e->pfx & (PFX_F3 | PFX_F2) && !(random32() & 7)))
         p[n++] = 0x66;
     if (e->pfx == PFX_F3 || e->pfx == PFX_F2)
@@ -166,6 +168,12 @@ static struct state random_state(void)
     random_bytes(s.vec, sizeof s.vec);
     random_x87(&s.x87);
     random_bytes(s.memory, sizeof s.memory);
+    if (coin()) {       /* for CMPXCHG8B, CMPXCHG16B */
+        const u64 at = s.gpr[GPR_RBX] - AREA;
+        const bool wide = coin();
+        memcpy(&s.gpr[GPR_RAX], s.memory + at, wide ? 8 : 4);
+        memcpy(&s.gpr[GPR_RDX], s.memory + at + (wide ? 8 : 4), wide ? 8 : 4);
+    }
     if (C->code_size != 8)
         for (unsigned i = 0; i < 16; i++)
             s.gpr[i] = i < 8 ? (u32)s.gpr[i] : 0;
