@@ -6,9 +6,10 @@
  *   adjust   several steps of one register (pushes) become one          pass_adjust.c
  *   dead     what nobody uses goes                                      pass_dead.c
  *
- * Each takes a unit that ir_check accepts and leaves one, and each may be left out (-accel jit,skip=NAME): a unit as it was
- * built is right already, with all flags live. The order matters for the result, not for correctness: flags first, since
- * adjust and dead ask which are live; group before adjust, since address checks between pushes keep their steps apart.
+ * Each takes a unit that ir_check accepts and leaves one, and each may be left out (-accel jit,skip=NAME): a unit as
+ * it was built is right already, with all flags live. The order matters for the result, not for correctness: flags
+ * first, since adjust and dead ask which are live; group before adjust, since address checks between pushes keep
+ * their steps apart.
  *
  * A contract line at the top of each file says what it needs beyond a good unit and what it breaks: of the things that
  * earlier passes found out, which are not true any more after it.

@@ -10,8 +10,8 @@ void pass_group(struct ir_unit *u, struct pass_env *env);
 void pass_adjust(struct ir_unit *u, struct pass_env *env);
 void pass_dead(struct ir_unit *u, struct pass_env *env);
 
-/* --- pass_flags.c: flive, fuse and flags_in again, from what is live at the exits (fexit). After operations that define flags have
- * gone: flive must not name a flag that holds nothing any more. exact: jit_options.exactflags --- */
+/* --- pass_flags.c: flive, fuse and flags_in again, from what is live at the exits (fexit). After operations that
+ * define flags have gone: flive must not name a flag that holds nothing any more. exact: jit_options.exactflags --- */
 void pass_flags_within(struct ir_unit *u, bool exact);
 
 /* --- pass.c: shared --- */

@@ -1,10 +1,11 @@
 /* pass_adjust.c - several steps of one register become one.
  *
- * Three PUSHes are, after grouping, three stores off one pointer and RSP = RSP - 8 three times. Only an operation that may
- * leave the unit, or one that reads RSP, can tell that from one RSP = RSP - 24 at the first of them. So a sum or copy
- * (lea r = [x + n], mostly r = r + n) is remembered, and the next step of r goes into it. ADD and SUB of a constant are
- * steps as well if nobody reads their flags. On the way a move or sum off r into another register (MOV RBP, RSP) changes
- * places with a step and gets its displacement. Whatever else reads or writes r, or may leave, ends that.
+ * Three PUSHes are, after grouping, three stores off one pointer and RSP = RSP - 8 three times. Only an operation
+ * that may leave the unit, or one that reads RSP, can tell that from one RSP = RSP - 24 at the first of them. So a
+ * sum or copy (lea r = [x + n], mostly r = r + n) is remembered, and the next step of r goes into it. ADD and SUB of
+ * a constant are steps as well if nobody reads their flags. On the way a move or sum off r into another register (MOV
+ * RBP, RSP) changes places with a step and gets its displacement. Whatever else reads or writes r, or may leave, ends
+ * that.
  *
  * needs: flive   breaks: nothing
  */
@@ -52,7 +53,10 @@ static bool is_sum(const struct ir_ins *ins, s64 *n)
     return ins->op == IR_OP_lea || (ins->op == IR_OP_mov && ir_is_gpr(ins->a));
 }
 
-static ir_val base_of(const struct ir_ins *sum) { return sum->op == IR_OP_lea || sum->op == IR_OP_mov ? sum->a : sum->d; }
+static ir_val base_of(const struct ir_ins *sum)
+{
+    return sum->op == IR_OP_lea || sum->op == IR_OP_mov ? sum->a : sum->d;
+}
 
 /* The operation at i steps a register: what stands before takes that in. */
 static bool merge_step(struct ir_unit *u, struct held *h, unsigned i)
@@ -74,7 +78,8 @@ static bool merge_step(struct ir_unit *u, struct held *h, unsigned i)
     return true;
 }
 
-/* The operation at i is a move or sum off r into another guest register, and a step of r stands before it: they change places. */
+/* The operation at i is a move or sum off r into another guest register, and a step of r stands before it: they
+ * change places. */
 static bool pass_by(struct ir_unit *u, struct held *h, unsigned i)
 {
     struct ir_ins *ins = &u->ins[i];

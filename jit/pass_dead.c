@@ -1,13 +1,14 @@
 /* pass_dead.c - what nobody uses goes.
  *
- * Backward, with the set of temporaries that are used later. An operation without any other effect goes if its temporary is not
- * among them and the flags that it defines are not live: moves, address arithmetic, loads through a pointer that has been
- * checked, comparisons, CLC and the like. What may leave the unit stays, and so does ptr even if its pointer is not used:
- * the guest's access may fault. Guest registers are never dead: any FAULT operation shows all of them.
+ * Backward, with the set of temporaries that are used later. An operation without any other effect goes if its
+ * temporary is not among them and the flags that it defines are not live: moves, address arithmetic, loads through a
+ * pointer that has been checked, comparisons, CLC and the like. What may leave the unit stays, and so does ptr even
+ * if its pointer is not used: the guest's access may fault. Guest registers are never dead: any FAULT operation shows
+ * all of them.
  *
- * With an operation go its reads of flags, so others may be dead now; and what it defined holds nothing any more, while flive
- * in front of it may still name the flags that stood there before. So flive is made again, and the walk repeated: whoever
- * compares states (-accel check) believes flive.
+ * With an operation go its reads of flags, so others may be dead now; and what it defined holds nothing any more,
+ * while flive in front of it may still name the flags that stood there before. So flive is made again, and the walk
+ * repeated: whoever compares states (-accel check) believes flive.
  *
  * needs: flive, fexit   breaks: nothing
  */

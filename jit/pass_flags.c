@@ -4,27 +4,29 @@
  * What ins.flive does not name the host may leave as it likes; code that keeps the guest's flags in the host's would
  * otherwise save and restore them around every address check.
  *
- * At the exits the unit's knowledge ends, and flags are nearly always dead there: the callee, the loop's head and what follows
- * a branch start with something that overwrites them. So where the target is known, its guest code is decoded for a few
- * instructions, through direct jumps and calls and both ways of one conditional branch. The unit then depends on those bytes
- * as it does on its own: they are marked as code before they are read, and their ranges are recorded with the unit
- * (pass_env.ranges), so that a write to them drops it. If there is no room for another range, or the page is not the unit's
- * own and not in the fetch TLB, all flags are live. Across pages the answer holds for the page that is mapped there now;
- * -accel jit,cross=off does without.
+ * At the exits the unit's knowledge ends, and flags are nearly always dead there: the callee, the loop's head and
+ * what follows a branch start with something that overwrites them. So where the target is known, its guest code is
+ * decoded for a few instructions, through direct jumps and calls and both ways of one conditional branch. The unit
+ * then depends on those bytes as it does on its own: they are marked as code before they are read, and their ranges
+ * are recorded with the unit (pass_env.ranges), so that a write to them drops it. If there is no room for another
+ * range, or the page is not the unit's own and not in the fetch TLB, all flags are live. Across pages the answer
+ * holds for the page that is mapped there now; -accel jit,cross=off does without.
  *
- * Indirect exits, system instructions (which may push the flags) and, further ahead, 16-bit branches (their targets wrap,
- * depending on IP): all live.
+ * Indirect exits, system instructions (which may push the flags) and, further ahead, 16-bit branches (their targets
+ * wrap, depending on IP): all live.
  *
  * Undefined flags. What a guest instruction leaves undefined is dead before it and not in flive of its operations:
- * whatever the host makes of it will do. Shifts by a register (and rows with CONDFL) may write nothing at all: behind them
- * everything live stays live before them, and in flive; fuse says which flags go through them.
+ * whatever the host makes of it will do. Shifts by a register (and rows with CONDFL) may write nothing at all: behind
+ * them everything live stays live before them, and in flive; fuse says which flags go through them.
  *
- * Faults and interrupts store the flags in a frame. A flag that no instruction reads may be stale there, unless exactflags is
- * on: then every operation that can fault keeps and reads all flags, and so do all exits (interrupts are taken there).
+ * Faults and interrupts store the flags in a frame. A flag that no instruction reads may be stale there, unless
+ * exactflags is on: then every operation that can fault keeps and reads all flags, and so do all exits (interrupts
+ * are taken there).
  *
  * flive of jcc, jz, jnz is what is live on either way; fexit is the exit alone.
  *
- * needs: fdef, fuse; guest[] and offset[] (where they are known)   sets: flive, fexit, flags_in; fuse exactly   breaks: nothing
+ * needs: fdef, fuse; guest[] and offset[] (where they are known)   sets: flive, fexit, flags_in; fuse exactly
+ * breaks: nothing
  */
 #include "jit/pass.h"
 
@@ -40,7 +42,7 @@ struct look {
     struct pass_env *env;
     bool far;               /* linear is good: the address of the unit's page, where the vCPU has it mapped */
     gla linear;
-    s32 page;               /* the page read last: pages from the unit's, host address (NULL: none yet), physical address */
+    s32 page;               /* the page read last, counted from the unit's; NULL: none yet; physical address */
     const u8 *host;
     gpa pa;
     u64 marked;             /* its chunks that are marked as code */

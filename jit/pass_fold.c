@@ -4,15 +4,15 @@
  * guest register (or the PC) plus a displacement. A use is rewritten where
  *
  *   copy        t = mov.s r        t -> r         in any operand that is only read, at a width up to s (movzx: from s)
- *   constant    t = mov.s imm      t -> imm       in `a` of moves and arithmetic; 8 bytes wide only what 32 bits can say
+ *   constant    t = mov.s imm      t -> imm       in `a` of moves and arithmetic; at 8 bytes what 32 bits can say
  *   sum         t = lea.s [r + n]  [t + m] -> [r + (n + m)]     in lea and ptr, addresses up to s wide
  *
  * and r still has the value that it had (each write of a guest register gives it a new version). Pass dead takes out
  * the definitions that nobody uses then. Sums in ptr also let pass group see which accesses are close to each other.
  *
- * Then what has become simpler is: lea [r] is a move, lea [n] a constant, mov.8 r, r nothing. And a temporary that is only
- * carried into a guest register (POP: loaded before RSP changes, since the load may fault) is made there at once, if
- * nothing between looks at that register or could leave the unit.
+ * Then what has become simpler is: lea [r] is a move, lea [n] a constant, mov.8 r, r nothing. And a temporary that is
+ * only carried into a guest register (POP: loaded before RSP changes, since the load may fault) is made there at
+ * once, if nothing between looks at that register or could leave the unit.
  *
  * needs: nothing   breaks: nothing (no flags are touched, no operation that can leave moves)
  */

@@ -1,8 +1,8 @@
 /* pass_group.c - one address check for several accesses off the same base.
  *
- * What costs in an access is the check (ptr), not the access. Code pushes, saves and reloads around one stack pointer, and reads
- * field after field of one structure. If the addresses of several ptr differ only by constants and lie within
- * GROUP_SPAN bytes, the first ptr can check the whole span, and the others go:
+ * What costs in an access is the check (ptr), not the access. Code pushes, saves and reloads around one stack
+ * pointer, and reads field after field of one structure. If the addresses of several ptr differ only by constants and
+ * lie within GROUP_SPAN bytes, the first ptr can check the whole span, and the others go:
  *
  *   t0 = ptr.8 [rsp - 8]   write          t0 = ptr.16 [rsp - 16]  write
  *   mov.8 [t0] = rax                      mov.8 [t0 + 8] = rax
@@ -12,17 +12,17 @@
  *   lea.8 rsp = [rsp - 8]                 lea.8 rsp = [rsp - 8]
  *
  * Why that is right. ptr succeeds only if all its bytes are on one page of RAM that allows the access; within a unit
- * nothing can change that but what ends a group here (interp, system fields). If the larger span fails where the first
- * access alone would not, the unit leaves needlessly, for one guest instruction; that costs time, not exactness. A member
- * behind a side exit may not be executed: its bytes were checked for nothing.
+ * nothing can change that but what ends a group here (interp, system fields). If the larger span fails where the
+ * first access alone would not, the unit leaves needlessly, for one guest instruction; that costs time, not
+ * exactness. A member behind a side exit may not be executed: its bytes were checked for nothing.
  *
- * Reads and writes. A read may use a pointer that was checked for writing. A pointer for a read must not ask for write access,
- * since the page may be read-only for good, unless a write is certain to follow: no exit between.
+ * Reads and writes. A read may use a pointer that was checked for writing. A pointer for a read must not ask for
+ * write access, since the page may be read-only for good, unless a write is certain to follow: no exit between.
  *
- * Addresses are followed as (root, displacement): each guest register and temporary starts as a root of its own, moves and sums
- * pass it on, any other write makes a new root. Segments need not be equal but flat (base 0, no limit, no alignment
- * checks, no data breakpoints: all in the mode word); so an address that wraps at its width is at a page's end, and the check
- * fails. Accesses that must be aligned keep their own ptr.
+ * Addresses are followed as (root, displacement): each guest register and temporary starts as a root of its own,
+ * moves and sums pass it on, any other write makes a new root. Segments need not be equal but flat (base 0, no limit,
+ * no alignment checks, no data breakpoints: all in the mode word); so an address that wraps at its width is at a
+ * page's end, and the check fails. Accesses that must be aligned keep their own ptr.
  *
  * A grouped pointer lives from guest instruction to guest instruction and holds a host register meanwhile: no more than
  * pass_env.group_pointers at a time. Of groups that overlap those with most members win.
@@ -46,7 +46,7 @@ struct member {
 struct group {
     u16 root, epoch, exits; /* exits: how many had been passed when it began */
     u16 first, last;        /* operations: its ptr; last use of a member */
-    u8 addrsize, access;
+    u8 addrsize, access, seg;   /* seg: of a write, if there is one (CS is flat for reads only) */
     u8 members, head, tail; /* accesses */
     bool chosen;
     s64 low, high;          /* places */
@@ -141,14 +141,15 @@ static void find_uses(struct grouping *g)
 static bool can_group(const struct grouping *g, const struct ir_ins *ins)
 {
     return ins->op == IR_OP_ptr && ins->b == IR_NONE && has_place(ins->a) && ir_is_temp(ins->d) &&
-           !(ins->bits & (IR_ALIGN | IR_TLB)) && mode_flat_for(g->u->mode, ins->size2, ins->cc) && ins->size <= GROUP_SPAN &&
-           !g->other_use[ins->d - IR_T];
+           !(ins->bits & (IR_ALIGN | IR_TLB)) && mode_flat_for(g->u->mode, ins->size2, ins->cc) &&
+           ins->size <= GROUP_SPAN && !g->other_use[ins->d - IR_T];
 }
 
 static bool joins(const struct grouping *g, const struct group *x, const struct ir_ins *ins, s64 place)
 {
     s64 low = place < x->low ? place : x->low, high = place + ins->size > x->high ? place + ins->size : x->high;
-    if (x->root != g->value[ins->a].root || x->epoch != g->epoch || x->addrsize != ins->addrsize || high - low > GROUP_SPAN)
+    if (x->root != g->value[ins->a].root || x->epoch != g->epoch || x->addrsize != ins->addrsize ||
+        high - low > GROUP_SPAN)
         return false;
     if (!pass_fits(g->u->ins[x->first].disp + (low - g->access[x->head].place)))
         return false;
@@ -169,6 +170,8 @@ static void join(struct grouping *g, unsigned n, unsigned a, const struct ir_ins
         x->high = m->place + ins->size;
     if (m->last_use > x->last)
         x->last = m->last_use;
+    if (x->access == IR_READ && ins->cc != IR_READ)
+        x->seg = ins->size2;
     if (ins->cc != x->access)
         x->access = x->access == IR_WRITE && ins->cc == IR_READ ? IR_WRITE : IR_RW;
 }
@@ -189,7 +192,7 @@ static void add_access(struct grouping *g, unsigned i)
     g->access[a].group = (u8)g->groups;
     g->group[g->groups++] = (struct group){
         .root = p->root, .epoch = g->epoch, .exits = g->exits, .first = (u16)i, .last = g->access[a].last_use,
-        .addrsize = ins->addrsize, .access = ins->cc, .members = 1, .head = (u8)a, .tail = (u8)a,
+        .addrsize = ins->addrsize, .access = ins->cc, .seg = ins->size2, .members = 1, .head = (u8)a, .tail = (u8)a,
         .low = g->access[a].place, .high = g->access[a].place + ins->size };
 }
 
@@ -256,6 +259,7 @@ static void rewrite(struct grouping *g, const struct group *x, struct moved *mov
     first->disp += (s32)(x->low - g->access[x->head].place);
     first->size = (u8)(x->high - x->low);
     first->cc = x->access;
+    first->size2 = x->seg;
 }
 
 void pass_group(struct ir_unit *u, struct pass_env *env)

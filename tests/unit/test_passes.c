@@ -1,5 +1,5 @@
-/* test_passes.c - the passes over the IR: text in, text out (tests/ir/pass_*.txt); units made at random, which have to do the
- * same before and after each pass; flags beyond the exits, against the interpreter.
+/* test_passes.c - the passes over the IR: text in, text out (tests/ir/pass_*.txt); units made at random, which have to
+ * do the same before and after each pass; flags beyond the exits, against the interpreter.
  *
  * A case of tests/ir:
  *
@@ -10,7 +10,7 @@
  *   in
  *   ...                       a unit for ir_parse
  *   out
- *   ...                       its operations afterwards; with flags if one of the passes is `flags`, and then `flags_in`
+ *   ...                       its operations afterwards; with flags, and `flags_in`, if one of the passes is `flags`
  *   end
  */
 #include "cpu_machine.h"
@@ -60,7 +60,8 @@ static void check_unit(const struct ir_unit *u, const char *when, const char *wh
     }
 }
 
-/* --- text ---------------------------------------------------------------------------------------------------------- */
+/* --- text ----------------------------------------------------------------------------------------------------------
+ * */
 
 struct text { char s[8192]; size_t n; };
 
@@ -119,7 +120,8 @@ static void run_case(const char *file, struct test_case *t)
         snprintf(line, sizeof line, "flags_in %s", flag_names(u.flags_in));
         append(&got, line);
     }
-    ck_assert_msg(!strcmp(got.s, t->out.s), "%s:%u: %s: got\n%sinstead of\n%s", file, t->line, t->name, got.s, t->out.s);
+    ck_assert_msg(!strcmp(got.s, t->out.s), "%s:%u: %s: got\n%sinstead of\n%s", file, t->line, t->name, got.s,
+                  t->out.s);
 }
 
 static void put_code(const char *text)
@@ -192,7 +194,8 @@ START_TEST(text_adjust) { check_file("pass_adjust.txt", 5); } END_TEST
 START_TEST(text_dead) { check_file("pass_dead.txt", 5); } END_TEST
 START_TEST(text_all) { check_file("pass_all.txt", 2); } END_TEST
 
-/* --- flags: what is looked at is recorded -------------------------------------------------------------------------- */
+/* --- flags: what is looked at is recorded --------------------------------------------------------------------------
+ * */
 
 static u16 live_at_jump(u32 from, s64 to, const char *opt)
 {
@@ -293,7 +296,8 @@ START_TEST(other_pages)
 }
 END_TEST
 
-/* --- at random ----------------------------------------------------------------------------------------------------- */
+/* --- at random -----------------------------------------------------------------------------------------------------
+ * */
 
 static u64 seed = 88172645463325252u;
 static u64 rnd(void)
@@ -306,14 +310,16 @@ static u64 rnd(void)
 static unsigned below(unsigned n) { return (unsigned)(rnd() % n); }
 static bool one_in(unsigned n) { return !below(n); }
 
-/* Flags beyond the exits. Code of short instructions and jumps between them; from the same state, once with all flags right and once
- * with those wrong that were found dead, the interpreter has to do the same. Nothing here leaves a flag undefined that the
- * interpreter then keeps (MUL, BT): such a flag is dead before, and may be read. */
+/* Flags beyond the exits. Code of short instructions and jumps between them; from the same state, once with all flags
+ * right and once with those wrong that were found dead, the interpreter has to do the same. Nothing here leaves a flag
+ * undefined that the interpreter then keeps (MUL, BT): such a flag is dead before, and may be read. */
 static unsigned random_insn(u8 *p, unsigned at, const u16 *starts, unsigned count)
 {
     static const struct { u8 n, b[3]; } plain[] = {
-        { 2, { 0x31, 0xc0 } }, { 2, { 0x01, 0xd8 } }, { 2, { 0x11, 0xc8 } }, { 1, { 0x40 } }, { 1, { 0x4b } }, { 1, { 0xf8 } },
-        { 1, { 0xf5 } }, { 1, { 0x9f } }, { 1, { 0x9e } }, { 2, { 0xd3, 0xe0 } }, { 3, { 0xc1, 0xe0, 4 } }, { 3, { 0xc1, 0xd8, 2 } },
+        { 2, { 0x31, 0xc0 } }, { 2, { 0x01, 0xd8 } }, { 2, { 0x11, 0xc8 } }, { 1, { 0x40 } }, { 1, { 0x4b } },
+        { 1, { 0xf8 } },
+        { 1, { 0xf5 } }, { 1, { 0x9f } }, { 1, { 0x9e } }, { 2, { 0xd3, 0xe0 } }, { 3, { 0xc1, 0xe0, 4 } },
+        { 3, { 0xc1, 0xd8, 2 } },
         { 2, { 0xd1, 0xd0 } }, { 3, { 0xc1, 0xe0, 0x20 } }, { 2, { 0x89, 0xc1 } }, { 3, { 0x0f, 0x94, 0xc2 } },
         { 3, { 0x0f, 0x42, 0xc3 } }, { 2, { 0x39, 0xd8 } }, { 2, { 0xf7, 0xd8 } }, { 2, { 0xf6, 0xd2 } },
         { 1, { 0x9c } }, { 1, { 0x58 } }, { 3, { 0x8d, 0x40, 5 } }, { 2, { 0xa8, 0x10 } },
@@ -392,9 +398,11 @@ START_TEST(look_ahead_random)
         for (unsigned i = 0; i < LOOK_STEPS; i++) {
             ck_assert_msg(right[i].rip == wrong[i].rip && !memcmp(right[i].gpr, wrong[i].gpr, sizeof right[i].gpr) &&
                               !((right[i].flags ^ wrong[i].flags) & ~(u32)differ),
-                          "round %u, from %x (byte %02x), live %s, step %u to %llx: dead flags were read (eax %llx %llx, flags %x %x)",
+                          "round %u, from %x (byte %02x), live %s, step %u to %llx: dead flags were read "
+                          "(eax %llx %llx, flags %x %x)",
                           round, to, bytes[to], flag_names(live), i, (unsigned long long)right[i].rip,
-                          (unsigned long long)right[i].gpr[0], (unsigned long long)wrong[i].gpr[0], right[i].flags, wrong[i].flags);
+                          (unsigned long long)right[i].gpr[0], (unsigned long long)wrong[i].gpr[0], right[i].flags,
+                          wrong[i].flags);
         }
     }
     ck_assert_uint_gt(dead_found, 1000);
@@ -402,7 +410,8 @@ START_TEST(look_ahead_random)
 }
 END_TEST
 
-/* --- random units -------------------------------------------------------------------------------------------------- */
+/* --- random units --------------------------------------------------------------------------------------------------
+ * */
 
 enum { DATA_PAGES = 4, WORK = DATA, WORK_BYTES = DATA_PAGES * 4096 };
 static struct ir_unit *U;
@@ -568,7 +577,8 @@ static void gen_condition(void)
 }
 static void gen_lea(void)
 {
-    struct ir_ins *ins = ir_add(U, IR_OP_lea, wide_size(), free_gpr(), one_in(4) ? IR_PC : one_in(5) ? IR_NONE : any_gpr());
+    ir_val base = one_in(4) ? IR_PC : one_in(5) ? IR_NONE : any_gpr();
+    struct ir_ins *ins = ir_add(U, IR_OP_lea, wide_size(), free_gpr(), base);
     ins->disp = one_in(3) ? 0 : (s32)any_imm(4);
     if (one_in(3)) {
         ins->b = any_gpr();
@@ -638,9 +648,9 @@ static void gen_frame(void)
 static void gen_guard(void) { ir_add(U, IR_OP_guard, 1, IR_NONE, IR_G + GPR_R15); }
 
 typedef void gen_fn(void);
-static gen_fn *const gens[] = { gen_push, gen_push, gen_push, gen_pop, gen_pop, gen_load, gen_load, gen_load, gen_store, gen_store,
-    gen_rmw, gen_copy, gen_alu, gen_alu, gen_one, gen_high, gen_shift, gen_compare, gen_compare, gen_exit, gen_condition, gen_lea,
-    gen_temps, gen_temps, gen_flags, gen_odd, gen_frame, gen_frame, gen_guard };
+static gen_fn *const gens[] = { gen_push, gen_push, gen_push, gen_pop, gen_pop, gen_load, gen_load, gen_load, gen_store,
+    gen_store, gen_rmw, gen_copy, gen_alu, gen_alu, gen_one, gen_high, gen_shift, gen_compare, gen_compare, gen_exit,
+    gen_condition, gen_lea, gen_temps, gen_temps, gen_flags, gen_odd, gen_frame, gen_frame, gen_guard };
 
 static void generate(struct ir_unit *u)
 {
@@ -690,7 +700,8 @@ static void world_random(struct world *w)
     }
 }
 
-static void fail_unit(const struct ir_unit *before, const struct ir_unit *after, const char *what, const char *pass, unsigned round)
+static void fail_unit(const struct ir_unit *before, const struct ir_unit *after, const char *what, const char *pass,
+                      unsigned round)
 {
     char line[256];
     for (unsigned k = 0; k < 2; k++) {
@@ -723,7 +734,8 @@ static u16 live_where_left(const struct ir_unit *u, unsigned gi)
 
 struct totals { unsigned same, early, grouped, units; };
 
-static void compare(const struct ir_unit *before, const struct ir_unit *after, const char *pass, unsigned round, struct totals *n)
+static void compare(const struct ir_unit *before, const struct ir_unit *after, const char *pass, unsigned round,
+                    struct totals *n)
 {
     static struct world start, a, b;
     static struct ir_unit part;
