@@ -87,7 +87,7 @@ bool jit_options_parse(struct jit_options *o, const char *text, char *err, size_
         char *eq = strchr(word, '=');
         if (eq)
             *eq = 0;
-        if (*word && !set(o, word, eq ? eq + 1 : "on", err, errlen))
+        if (n && !set(o, word, eq ? eq + 1 : "on", err, errlen))
             return false;
     }
     return true;
