@@ -165,7 +165,9 @@ static void exchange(struct emit *e, const struct ir_ins *ins, u32 byte_op, u32 
     enc(e, how, ins->size == 1 ? byte_op : op, a, d);
     if (copy)
         emit_defined(e, first, d.reg, ins->size);
-    if (home == NO_REG)
+    if (first == second)        /* the first one is written last: the sum, XADD AH, AH */
+        emit_release(e, home == NO_REG ? a : NO_REG);
+    else if (home == NO_REG)
         emit_defined(e, second, a, ins->size);
     else if (ir_is_high(first) && second == IR_G + (first - IR_H))      /* XCHG AH, AL: the register is loaded again */
         enc(e, (struct enc){ .reg8 = true }, 0x88, a, rm_vcpu(VCPU_DISP(gpr[0]) + (first - IR_H) * 8));
