@@ -80,11 +80,11 @@ x87/spectral                190     12
 x87/fft                      31      2
 x87/matmul                   43      2
 x87/newton                  180     12
-x87/nbody-double             60      4 program=x87double
+x87/nbody-double             40      3 program=x87double
 x87/mandelbrot-double       230     15 program=x87double
 x87/spectral-double         190     12 program=x87double
-x87/fft-double              100      6 program=x87double
-x87/matmul-double            60      4 program=x87double
+x87/fft-double               40      3 program=x87double
+x87/matmul-double            50      3 program=x87double
 x87/newton-double           180     12 program=x87double
 x87/trig                    490     32
 sse/saxpy                   360     24
