@@ -240,7 +240,7 @@ START_TEST(what_is_left)
     ck_assert_int_eq(last()->op, IR_OP_step);
     ck_assert(MAKE(CODE, "\x90\xf0\x01\xd8"));                  /* lock add eax, ebx */
     ck_assert_int_eq(last()->op, IR_OP_step);
-    ck_assert(MAKE(CODE, "\x0f\xc7\x08\xc3"));                  /* cmpxchg8b [rax]; ret */
+    ck_assert(MAKE(CODE, "\x0f\x00\xe0\xc3"));                  /* verr ax; ret */
     ck_assert_int_eq(unit.ins[0].op, IR_OP_interp);
     ck_assert_uint_eq(unit.ins[0].fdef, IR_Z);
     ck_assert_int_eq(last()->op, IR_OP_ret);
