@@ -14,7 +14,7 @@ struct address { ir_val base, index; s32 disp; };
 struct ir_ins *tr_lea(struct trans *t, unsigned size, ir_val d, ir_val base, s32 disp)
 {
     struct ir_ins *ins = ir_add(t->u, IR_OP_lea, size, d, base);
-    ins->disp = disp;
+    ins->disp = size == 2 ? (s16)disp : disp;
     return ins;
 }
 
