@@ -176,6 +176,8 @@ static bool next_page(struct jit *j, gpa *pa, const u8 **host)
         return false;
     if (c->code_size == 8 && !is_canonical(next))
         return false;
+    if (c->code_size != 8 && c->rip + 14 > (c->code_size == 2 && j->cs_limit > 0xffff ? 0xffff : j->cs_limit))
+        return false;       /* the longest instruction might end beyond CS's limit */
     return mmu_fetch(&c->mmu, next, c->mmu.view, pa, host) && *host;
 }
 
