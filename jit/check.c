@@ -236,15 +236,15 @@ bool check_refuses(const struct insn *in)
     return false;
 }
 
-static unsigned shift_count(const struct vcpu *c, const struct insn *in)
+static unsigned shift_count(u64 rcx, const struct insn *in)
 {
     const struct operand *o = in->op[2].kind != OP_NONE ? &in->op[2] : &in->op[1];
-    const u64 count = o->kind == OP_IMM ? in->imm : c->rcx;
+    const u64 count = o->kind == OP_IMM ? in->imm : rcx;
     return (unsigned)(count & (in->op[0].size == 8 ? 63 : 31));
 }
 
-/* Which flags the instruction at RIP is going to leave undefined. */
-static void note_undefined(struct jit_check *k, const struct insn *in)
+/* Which flags the instruction has left undefined. rcx: before it. */
+static void note_undefined(struct jit_check *k, const struct insn *in, u64 rcx)
 {
     const struct insn_row *row = &insn_rows[in->row];
     u32 writes = row->writes, undef = row->undef;
@@ -252,7 +252,7 @@ static void note_undefined(struct jit_check *k, const struct insn *in)
         if (in->rep)
             writes = 0;
     } else if (row->attr & ATTR_CONDFL) {
-        const unsigned count = shift_count(k->j->cpu, in);
+        const unsigned count = shift_count(rcx, in);
         if (!count)
             return;
         if (count == 1) {
@@ -290,25 +290,46 @@ static u32 flags_wanted(const struct jit_check *k, enum leave_reason why)
     }
 }
 
+static bool agrees(struct jit_check *k, u32 flags)
+{
+    save(k->j->cpu, &k->interp);
+    return same_state(&k->unit, &k->interp, flags & ~k->undefined) && same_memory(k);
+}
+
+/* May the interpreter go on, looking for the place where it agrees? It is past the first one where it might have. */
+static bool may_go_on(struct jit_check *k)
+{
+    struct insn in;
+    if (!fetch(k->j->cpu, k->j->cpu->rip, &in) || in.rep)
+        return false;
+    for (unsigned i = 0; i < ARRAY_LEN(once); i++)
+        if (!strcmp(once[i], insn_rows[in.row].name))
+            return false;
+    return true;
+}
+
 /* The interpreter, until it agrees with the unit. */
 static bool interpret(struct jit_check *k, u32 flags)
 {
     struct vcpu *c = k->j->cpu;
-    struct insn in;
+    bool passed = false;
     k->undefined = 0;
     for (unsigned n = 0;; n++) {
-        save(c, &k->interp);
-        if (k->interp.rip == k->unit.rip && same_state(&k->unit, &k->interp, flags & ~k->undefined) && same_memory(k)) {
-            k->instructions += n;
-            return true;
+        if (c->rip == k->unit.rip) {
+            if (agrees(k, flags)) {
+                k->instructions += n;
+                return true;
+            }
+            passed |= n > 0;         /* at first it stands where a loop's unit has come back to */
         }
-        if (n > k->guests || !fetch(c, c->rip, &in) || in.rep)
+        if (n > k->guests || (passed && !may_go_on(k))) {
+            save(c, &k->interp);
             return false;
-        for (unsigned i = 0; i < ARRAY_LEN(once); i++)
-            if (!strcmp(once[i], insn_rows[in.row].name))
-                return false;
-        note_undefined(k, &in);
-        interp_one(c);
+        }
+        const u64 rcx = c->rcx;
+        const struct insn *in = interp_one(c);
+        if (in)
+            note_undefined(k, in, rcx);
     }
 }
 
