@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 import subprocess
+import time
 
 import workloads
 
@@ -56,18 +57,18 @@ def stamp(*parts):
     return hashlib.sha256(repr(parts).encode()).hexdigest()
 
 
-def is_made(folder, mark):
-    """Whether the folder was made from the same things."""
-    try:
-        with open(os.path.join(folder, ".made")) as f:
-            return f.read() == mark
-    except FileNotFoundError:
-        return False
-
-
-def note_made(folder, mark):
-    with open(os.path.join(folder, ".made"), "w") as f:
-        f.write(mark)
+def folder_for(name, *parts):
+    """The cache's folder for something that was made of these parts, and whether it is there already. Other parts are
+    another folder, so that comparisons of two versions of the sources do not disturb each other; a week later it goes."""
+    folder = os.path.join(BENCH, "%s-%s" % (name, stamp(parts)[:12]))
+    made = os.path.isdir(folder)
+    os.makedirs(folder, exist_ok=True)
+    os.utime(folder)
+    for other in os.listdir(BENCH):
+        path = os.path.join(BENCH, other)
+        if other.startswith(name + "-") and os.stat(path).st_mtime < time.time() - 7 * 86400:
+            shutil.rmtree(path)
+    return folder, made
 
 
 # --- programs --------------------------------------------------------------------------------------------------
@@ -112,13 +113,8 @@ def compile_program(name, bits, where):
 def build_programs(bits, names):
     """Compiles these programs; returns their folder. source.i is what the C compilers among the workloads compile."""
     need_compiler(bits)
-    folder = os.path.join(BENCH, "programs%d" % bits)
     contents = [read_file(os.path.join(SOURCES, f)) for f in sorted(os.listdir(SOURCES)) if f[-2:] in (".c", ".h")]
-    mark = stamp(contents, workloads.PROGRAMS, compiler_flags(bits), PREPROCESS)
-    if not is_made(folder, mark):
-        shutil.rmtree(folder, ignore_errors=True)
-        os.makedirs(folder)
-        note_made(folder, mark)
+    folder, _ = folder_for("programs%d" % bits, contents, workloads.PROGRAMS, compiler_flags(bits), PREPROCESS)
     for name in names:
         where = os.path.join(folder, name)
         if not os.path.exists(where):
@@ -134,10 +130,10 @@ def build_programs(bits, names):
 
 def download(bits):
     """Fetches the packages with all they depend on; returns the .deb files of this architecture."""
-    folder = os.path.join(BENCH, "debs%d" % bits)
-    if not is_made(folder, workloads.PACKAGES):
-        shutil.rmtree(folder, ignore_errors=True)
-        os.makedirs(os.path.join(folder, "partial"))
+    folder, _ = folder_for("debs%d" % bits, workloads.PACKAGES)
+    done = os.path.join(folder, ".done")
+    if not os.path.exists(done):
+        os.makedirs(os.path.join(folder, "partial"), exist_ok=True)
         print("fetching packages: " + workloads.PACKAGES, flush=True)
         names = ["%s:%s" % (p, ARCH[bits]) for p in workloads.PACKAGES.split()]
         fetch = ["apt-get", "-qq", "-y", "--no-install-recommends", "--download-only", "-o", "Debug::NoLocking=1",
@@ -148,7 +144,7 @@ def download(bits):
             subprocess.run(["apt-get", "-qq", "update"], env=env)
             if subprocess.run(fetch, env=env, stdout=subprocess.DEVNULL).returncode:
                 raise CannotBuild("the packages of the real programs could not be fetched: " + " ".join(names))
-        note_made(folder, workloads.PACKAGES)
+        open(done, "w").close()
     ours = ("_%s.deb" % ARCH[bits], "_all.deb")
     return [os.path.join(folder, f) for f in sorted(os.listdir(folder)) if f.endswith(ours)]
 
@@ -156,13 +152,12 @@ def download(bits):
 def build_root(bits, programs):
     """A file tree with the real programs; returns it."""
     debs = download(bits)
-    root = os.path.join(BENCH, "root%d" % bits)
     scripts = os.path.join(SOURCES, "real")
     contents = [read_file(os.path.join(scripts, f)) for f in sorted(os.listdir(scripts))]
-    mark = stamp(debs, contents, read_file(os.path.join(programs, "source.i")), UNUSED)
-    if is_made(root + ".mark", mark):
-        return root
-    shutil.rmtree(root, ignore_errors=True)
+    final, made = folder_for("root%d" % bits, debs, contents, read_file(os.path.join(programs, "source.i")), UNUSED)
+    if made and os.path.exists(os.path.join(final, "bench", "source.i")):
+        return final
+    root = final + ".new%d" % os.getpid()
     for folder in ("tmp", "dev", "bench"):
         os.makedirs(os.path.join(root, folder))
     for deb in debs:
@@ -172,9 +167,9 @@ def build_root(bits, programs):
     for name in os.listdir(scripts):
         shutil.copy(os.path.join(scripts, name), os.path.join(root, "bench"))
     shutil.copy(os.path.join(programs, "source.i"), os.path.join(root, "bench"))
-    os.makedirs(root + ".mark", exist_ok=True)
-    note_made(root + ".mark", mark)
-    return root
+    shutil.rmtree(final)
+    os.rename(root, final)
+    return final
 
 
 # --- initramfs -------------------------------------------------------------------------------------------------

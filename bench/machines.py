@@ -35,7 +35,10 @@ class Session:
 
     def __init__(self, command):
         pipe = subprocess.PIPE
-        self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT)
+        try:
+            self.process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.STDOUT)
+        except OSError as why:
+            raise Failed("did not start: %s" % why)
         self.lines, self.changed, self.ended = [], threading.Condition(), False
         threading.Thread(target=self.read, daemon=True).start()
 

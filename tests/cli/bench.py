@@ -12,7 +12,8 @@ GROUPS = "integer memory double x87 sse avx2 system real".split()
 STANDS_FOR = ["vmlinuz-amd64", "vmlinuz-686", "initrd-amd64.gz", "initrd-i386.gz", ".cache/apt/apt.conf",
               ".cache/root/bb-amd64/bin/busybox", ".cache/root/bb-i386/bin/busybox"]
 EMULATOR = """#!/usr/bin/env python3
-import subprocess, sys
+import glob, subprocess, sys
+programs = glob.glob("CACHE/bench/programs64-*")[0]
 stats = sys.argv[sys.argv.index("-accel") + 1].split("stats=")[1]
 if "-S" in sys.argv:
     sys.exit(0)
@@ -24,7 +25,7 @@ for line in sys.stdin:
     if words[1] == "nqueens":
         print("BENCH-END 1", flush=True)
         continue
-    out = subprocess.run([words[0].replace("/bench", "PROGRAMS"), *words[1:]], capture_output=True, text=True).stdout
+    out = subprocess.run([words[0].replace("/bench", programs), *words[1:]], capture_output=True, text=True).stdout
     if words[1] == "fft":
         out = out.replace(out.split()[6], "0123456789abcdef")
     print(out + "BENCH-END 0", flush=True)
@@ -49,7 +50,7 @@ def stand_in(folder):
         open(path, "w").close()
     program = os.path.join(folder, "emulator")
     with open(program, "w") as f:
-        f.write(EMULATOR.replace("PROGRAMS", os.path.join(folder, "bench", "programs64")))
+        f.write(EMULATOR.replace("CACHE", folder))
     os.chmod(program, 0o755)
     return program
 
