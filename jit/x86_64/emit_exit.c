@@ -461,5 +461,6 @@ void emit_tails(struct emit *e)
     for (unsigned i = 0; i < e->tails && !e->full; i++)     /* TAIL_GO adds some */
         one_tail(e, &e->tail[i]);
     keys(e);
-    memcpy(e->out->links, e->link, e->links * sizeof(struct code_link));
+    if (e->links)
+        memcpy(e->out->links, e->link, e->links * sizeof(struct code_link));
 }
