@@ -1,0 +1,11 @@
+# What -accel check has saved, again (tests/check/run_check.c); group "fuzz".
+add_executable(run-check ${CMAKE_SOURCE_DIR}/tests/check/run_check.c)
+set_target_properties(run-check PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${TESTS_DIR})
+target_link_libraries(run-check PRIVATE shadow86_all)
+file(GLOB check_cases CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/tests/check/cases/*.txt)
+if(check_cases)
+    add_test(NAME fuzz.check-cases COMMAND run-check ${check_cases})
+    set_tests_properties(fuzz.check-cases PROPERTIES LABELS fuzz TIMEOUT 300)
+endif()
+add_test(NAME fuzz.random-programs-check COMMAND random-programs -accel jit,check=on -seed 1 -n 60)
+set_tests_properties(fuzz.random-programs-check PROPERTIES LABELS fuzz TIMEOUT 300)
