@@ -10,6 +10,9 @@
  * where it is known, none where the unit left in the middle (all with exactflags=on); never those that the instructions
  * since the unit's start have left undefined.
  *
+ * A unit that has agreed `sample` times is compared once in so many times from then on (sample=0: always), else the interpreter
+ * runs a block in its place.
+ *
  * Other threads write to guest memory too (DMA), perhaps between the two runs; so a difference must show three times. Then there is
  * a report on stderr: both states, guest code, IR, host code, and a file that tests/check replays; the process exits with status 1.
  */
@@ -48,7 +51,7 @@ struct jit_check {
     u32 undefined;
     u16 guests;
     gpa pa;
-    u64 checked, instructions;
+    u64 checked, instructions, random;
 };
 
 static void save(const struct vcpu *c, struct state *s)
@@ -605,14 +608,40 @@ void check_free(struct jit *j)
     j->check = NULL;
 }
 
+/* Most of the time is spent in few units. Those that have agreed often are compared now and then, at random. */
+static bool skips(struct jit_check *k, struct code_unit *u)
+{
+    const u32 n = k->j->opt.sample;
+    if (!n || u->agreed++ < n)
+        return false;
+    k->random = k->random * 6364136223846793005 + 1442695040888963407;
+    return (k->random >> 33) % n;
+}
+
+static void run_interpreter(struct vcpu *c)
+{
+    gpa pa;
+    const u8 *host;
+    if (!interp_fetch(c, &pa, &host))
+        return;
+    const struct block *b = interp_decoded(c, pa, host);
+    if (b)
+        interp_block(c, b);
+    else
+        interp_one(c);
+}
+
 bool check_here(struct jit *j)
 {
     struct jit_check *k = check_of(j);
     jit_prepare(j);
-    const struct code_unit *u = jit_unit_here(j);
+    struct code_unit *u = jit_unit_here(j);
     if (!u)
         return false;
-    check_unit(k, u);
+    if (skips(k, u))
+        run_interpreter(j->cpu);
+    else
+        check_unit(k, u);
     return true;
 }
 

@@ -63,6 +63,7 @@ struct code_unit {
     bool crosses;               /* its first instruction ends on the next page, range[1]. Its code compares pc + PAGE_SIZE + genkey
                                    with the 8 bytes at `key`, and leaves with LEAVE_LOOKUP if they differ */
     u32 key;                    /* cache offset */
+    u32 agreed;                 /* check.c: how often it and the interpreter have */
     u64 *executed;              /* entries left until the unit is made again as a superblock, then code leaves with LEAVE_LOOKUP
                                    at its start; NULL: not counted */
 };

@@ -32,7 +32,8 @@ struct vcpu;
     X(limit, 0, "N: translate only the first N units (0: all)") \
     X(count, 0, "on|off: count executed instructions exactly") \
     X(verify, 0, "on|off: check the IR of every unit") \
-    X(check, 0, "on|off: run the interpreter in lockstep, stop at the first difference")
+    X(check, 0, "on|off: run the interpreter in lockstep, stop at the first difference") \
+    X(sample, 64, "N: check: a unit that has agreed N times is compared once in N times from then on; 0: every time")
 struct jit_options {
 #define X(name, value, text) u32 name;
     JIT_OPTIONS(X)
