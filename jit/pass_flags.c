@@ -135,7 +135,7 @@ static const struct insn *look_insn(struct look *l, s32 offset, struct insn *buf
 
 static bool is_shift_count(const struct insn *in, unsigned i)
 {
-    return in->op[i].kind == OP_IMM && in->op[i].reg == 0 && in->imm & (in->opsize == 8 ? 63 : 31);
+    return in->op[i].kind == OP_IMM && in->op[i].reg == 0 && in->imm & (in->op[0].size == 8 ? 63 : 31);
 }
 
 /* It may leave all flags as they are. */
@@ -227,7 +227,9 @@ static u16 undefined_by(const struct ir_unit *u, const struct ir_ins *ins)
     const struct insn *in = guest_of(u, ins);
     if (!in || !in->mode || may_keep_flags(in))
         return 0;
-    return insn_rows[in->row].undef;
+    /* Shifts by an immediate 1 define OF like those whose opcode says 1. */
+    bool once = is_shift(ins->op) && shift_count(ins) == IR_IMM && ins->imm == 1;
+    return insn_rows[in->row].undef & (u16)~(once ? IR_O : 0);
 }
 
 /* Flags that it reads if `live` are read later. */
