@@ -58,8 +58,8 @@ def stamp(*parts):
 
 
 def folder_for(name, *parts):
-    """The cache's folder for something that was made of these parts, and whether it is there already. Other parts are
-    another folder, so that comparisons of two versions of the sources do not disturb each other; a week later it goes."""
+    """The cache's folder for something made of these parts, and whether it is there already. Other parts are another
+    folder, so that comparisons of two versions of the sources do not disturb each other; a week later it goes."""
     folder = os.path.join(BENCH, "%s-%s" % (name, stamp(parts)[:12]))
     made = os.path.isdir(folder)
     os.makedirs(folder, exist_ok=True)
