@@ -4,6 +4,7 @@
 usage: boot.py --list                      all cases: name, time-out in seconds, group (boot or long)
        boot.py [options] CASE...           runs them; exit status 0 if all pass, 77 if all were skipped
 options: --shadow86 PATH   the program (default build/release/shadow86)
+         --accel ENGINE     -accel for every guest: jit, check, interp
          --verbose         shows the serial line while it comes in, and the screen when it was as wanted
          --keep DIR        keeps serial.log and screen.png of each case there
 
@@ -28,11 +29,11 @@ class Failed(Exception):
 class Guest:
     """A running shadow86: its serial line on our pipe, its monitor on a socket."""
 
-    def __init__(self, program, args, folder, verbose):
+    def __init__(self, program, args, folder, verbose, accel):
         self.monitor_path = os.path.join(folder, "monitor")
         self.verbose = verbose
         command = [program, "-display", "none", "-serial", "stdio",
-                   "-monitor", f"unix:{self.monitor_path},server=on,wait=off"] + args
+                   "-monitor", f"unix:{self.monitor_path},server=on,wait=off"] + (["-accel", accel] if accel else []) + args
         if verbose:
             print(" ".join(command), file=sys.stderr)
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
@@ -220,7 +221,7 @@ def run_case(name, case, options):
         for command in case.get("before", []):
             subprocess.run(command.format(**where), shell=True, check=True, stdout=subprocess.DEVNULL)
         start = time.monotonic()
-        guest = Guest(options.shadow86, [a.format(**where) for a in case["args"]], folder, options.verbose)
+        guest = Guest(options.shadow86, [a.format(**where) for a in case["args"]], folder, options.verbose, options.accel)
         try:
             for number, step in enumerate(case["steps"]):
                 words = [w.format(**where) if isinstance(w, str) and step[0] in ("host", "monitor") else w for w in step[1:]]
@@ -260,6 +261,7 @@ def main():
     parser.add_argument("--shadow86", default=os.path.join(ROOT, "build/release/shadow86"))
     parser.add_argument("--verbose", action="store_true")
     parser.add_argument("--keep")
+    parser.add_argument("--accel")
     parser.add_argument("cases", nargs="*")
     options = parser.parse_args()
     if options.list:

@@ -123,11 +123,12 @@ int main(int argc, char **argv)
             folder = "";
     }
     if (!folder || !*folder) {
-        fprintf(stderr, "usage: run-vectors DIR [-accel interp]\n");
+        fprintf(stderr, "usage: run-vectors DIR [-accel interp|jit|check[,KEY=VALUE...]]\n");
         return 2;
     }
-    if (strcmp(accel, "interp")) {
-        fprintf(stderr, "run-vectors: -accel %s: this version has the interpreter only; use -accel interp\n", accel);
+    char err[300];
+    if (!rig_set_engine(accel, err, sizeof err)) {
+        fprintf(stderr, "run-vectors: -accel %s: %s\n", accel, err);
         return 2;
     }
     load_exceptions(VECTORS_EXCEPTIONS);

@@ -17,7 +17,9 @@ struct rig *rig_new(const char *cpu_model);
 void rig_free(struct rig *r);
 void rig_write(struct rig *r, gpa a, const void *buf, size_t n);
 void rig_read(struct rig *r, gpa a, void *buf, size_t n);
-/* Steps until HLT or so many instructions; false if the limit came first. */
+/* "interp", "jit,key=value...", "check,...": for the rigs to come. False: one line in err. */
+bool rig_set_engine(const char *accel, char *err, size_t errlen);
+/* Runs until HLT or so many instructions; false if the limit came first. */
 bool rig_run_to_halt(struct rig *r, unsigned limit);
 void rig_enter_real_mode(struct rig *r);        /* reset, A20 on, CS:IP and the rest to be set by the caller */
 
