@@ -699,34 +699,65 @@ START_TEST(test_random)
 }
 END_TEST
 
-/* Not a check: prints what a refill costs (MMU_PROFILE=1). */
+/* Not a check: prints what things cost (MMU_PROFILE=1). */
+static struct timespec started;
+static void begin(void) { clock_gettime(CLOCK_THREAD_CPUTIME_ID, &started); }
+static void end(const char *what, unsigned n)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    printf("%-40s %7.1f ns\n", what, ((double)(now.tv_sec - started.tv_sec) * 1e9 + (double)(now.tv_nsec - started.tv_nsec)) / n);
+}
+
 START_TEST(test_profile)
 {
     if (!getenv("MMU_PROFILE"))
         return;
+    /* 16 regions 64 MiB apart, whose pages meet in a table of any size: every access is a refill */
     u64 t = P | RW | US | A | D;
     map4(0, 0x11000 | t, 0x12000 | t, 0x13000 | t, 0);
-    for (unsigned i = 0; i < 8; i++) {
-        put64(0x12000 + i * 8, (0x13000 + i * 0x1000) | t);
+    for (unsigned i = 0; i < 16; i++) {
+        put64(0x12000 + i * 32 * 8, (0x20000 + i * 0x1000) | t);
+        put64(0x12000 + (i * 32 + 1) * 8, (u64)(i & 7) << 21 | t | PS);
         for (unsigned k = 0; k < 512; k++)
-            put64(0x13000 + i * 0x1000 + k * 8, (u64)(i * 512 + k) % 4096 << 12 | t);
+            put64(0x20000 + i * 0x1000 + k * 8, (u64)(i * 512 + k) % 4096 << 12 | t);
     }
     long_mode(0, 0, 0);
-    struct timespec a, b;
-    unsigned n = 0;
-    clock_gettime(CLOCK_MONOTONIC, &a);
-    for (unsigned round = 0; round < 500; round++)
-        for (unsigned page = 0; page < 4096; page++, n++)
-            reads((gla)page << 12, VIEW_KERNEL);
-    clock_gettime(CLOCK_MONOTONIC, &b);
-    printf("refill: %.1f ns\n", ((double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec)) / n);
-    clock_gettime(CLOCK_MONOTONIC, &a);
-    for (unsigned round = 0; round < 100000; round++) {
-        reads((gla)(round & 1023) << 12, VIEW_KERNEL);
+    enum { N = 1 << 20 };
+    for (unsigned large = 0; large < 2; large++) {
+        for (unsigned warm = 0; warm < 2; warm++) {
+            begin();
+            for (unsigned n = 0; n < N; n++)
+                reads(((gla)(n & 15) << 26) + (large << 21) + ((gla)(n >> 4 & 511) << 12), VIEW_KERNEL);
+            if (warm)
+                end(large ? "refill, page of 2 MiB" : "refill, page of 4 KiB", N);
+        }
+    }
+    begin();
+    for (unsigned n = 0; n < N; n++)
+        mode(PG, PML4, PAE, LMA);
+    end("MOV CR3, TLB empty", N);
+    begin();
+    for (unsigned n = 0; n < N; n++) {
+        for (unsigned k = 0; k < 8; k++)
+            reads((gla)(n & 7) << 21 | (gla)k << 12, VIEW_USER);
         mode(PG, PML4, PAE, LMA);
     }
-    clock_gettime(CLOCK_MONOTONIC, &b);
-    printf("refill and MOV CR3: %.1f ns\n", ((double)(b.tv_sec - a.tv_sec) * 1e9 + (double)(b.tv_nsec - a.tv_nsec)) / 100000);
+    end("MOV CR3 and 8 refills, 1 page table", N);
+    begin();
+    for (unsigned n = 0; n < N; n++) {
+        reads((gla)(n & 1023) << 12 & 0x1ff000, VIEW_KERNEL);
+        mmu_flush_page(&m, (gla)(n & 1023) << 12 & 0x1ff000);
+    }
+    end("INVLPG and a refill", N);
+    begin();
+    for (unsigned n = 0; n < N; n++)
+        writes(0x300000000, VIEW_USER);
+    end("page fault", N);
+    begin();
+    for (unsigned n = 0; n < N; n++)
+        reads(0x1ffe + ((gla)(n & 7) << 13), VIEW_KERNEL);
+    end("mmu_read, hit", N);
 }
 END_TEST
 
