@@ -587,8 +587,6 @@ static struct jit_check *check_of(struct jit *j)
     k->j = j;
     k->watch = (struct mmu_watch){ watch_write, k, k->none };
     j->check = k;
-    j->cpu->mmu.watch = &k->watch;
-    mmu_set_view(&j->cpu->mmu, j->cpu->mmu.view);
     return k;
 }
 
@@ -618,6 +616,16 @@ static bool skips(struct jit_check *k, struct code_unit *u)
     return (k->random >> 33) % n;
 }
 
+/* While nothing is compared, writes need not be slow. */
+static void set_watch(struct jit_check *k, bool on)
+{
+    struct mmu *m = &k->j->cpu->mmu;
+    if (on == (m->watch != NULL))
+        return;
+    m->watch = on ? &k->watch : NULL;
+    mmu_set_view(m, m->view);
+}
+
 static void run_interpreter(struct vcpu *c)
 {
     gpa pa;
@@ -638,7 +646,9 @@ bool check_here(struct jit *j)
     struct code_unit *u = jit_unit_here(j);
     if (!u)
         return false;
-    if (skips(k, u))
+    const bool skip = skips(k, u);
+    set_watch(k, !skip);
+    if (skip)
         run_interpreter(j->cpu);
     else
         check_unit(k, u);
