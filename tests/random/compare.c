@@ -203,6 +203,17 @@ static bool same_state(const struct run *a, const struct run *b, bool print)
     return same;
 }
 
+/* RET, JMP and CALL to an address that is not canonical: #GP at the branch (SDM 2, and the interpreter), with translated code
+ * at the target (translate_flow.c). To be taken out when that is mended. */
+static bool known_difference(const struct run *a, const struct run *b, unsigned at)
+{
+    if (at >= a->count || at >= b->count)
+        return false;
+    const struct log_entry *x = &a->log[at], *y = &b->log[at];
+    return x->kind == LOG_EVENT && y->kind == LOG_EVENT && x->vector == EXC_GP && y->vector == EXC_GP && y->cs == x->cs &&
+        !is_canonical(y->rip) && is_canonical(x->rip);
+}
+
 static bool ends_well(const struct run *r) { return r->count && r->log[r->count - 1].kind == LOG_END; }
 
 enum verdict compare_engines(const struct program *p, enum engine second, bool print)
@@ -223,7 +234,7 @@ enum verdict compare_engines(const struct program *p, enum engine second, bool p
         const unsigned at = compare_logs(&a, &b, &t, print);
         if (at != UINT32_MAX || !same_state(&a, &b, print) || !same_memory(&a, &b, print)) {
             if (v == SAME)
-                v = t.doubt <= at ? UNDEFINED : DIFFERENT;
+                v = known_difference(&a, &b, at) ? KNOWN : t.doubt <= at ? UNDEFINED : DIFFERENT;
             if (print) {
                 print_vectors(&a, &b);
                 print_x87(&a);

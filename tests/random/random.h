@@ -107,7 +107,8 @@ void run_free(struct run *r);
 void run_interrupt(void);       /* from a signal handler: stop the vCPU */
 
 /* --- compare.c --- */
-enum verdict { SAME, DIFFERENT, NOT_COMPARED /* does not end */, UNDEFINED /* differs after an undefined flag was looked at */ };
+enum verdict { SAME, DIFFERENT, NOT_COMPARED /* does not end */, UNDEFINED /* differs after an undefined flag was looked at */,
+               KNOWN /* known_difference in compare.c */, VERDICTS };
 void track_flags(struct run *r);        /* before each instruction of ENGINE_STEPS */
 u32 flags_read_by(const struct insn *in);
 enum verdict compare_engines(const struct program *p, enum engine second, bool print);
