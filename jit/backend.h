@@ -51,6 +51,9 @@ extern const struct backend host_backend;
 
 /* Empties the stack of return addresses. The backend's; needs no more than the vCPU. */
 void jit_reset_returns(struct vcpu *c);
+/* The interpreter has executed a CALL or a RET: keeps the stack in step. */
+void jit_returns_push(struct vcpu *c);
+void jit_returns_pop(struct vcpu *c);
 
 /* Indirect jumps: code may look into vcpu.jit_jump (cpu/vcpu.h) before it leaves with LEAVE_LOOKUP; the dispatcher fills it, for
  * 64-bit code and where CS's base is a multiple of the page size, and empties it whenever a unit dies.
@@ -64,6 +67,9 @@ u8 *jit_miss(struct vcpu *c, gla a, const struct code_access *access);
 /* IR_OP_interp. True: go on with the next operation. False: leave with LEAVE_RETURN (a fault has been delivered, or something has
  * changed that translated code depends on). */
 bool jit_interp(struct vcpu *c, const struct code_call *call);
+/* IR_OP_step: executes the instruction, which may change anything. Returns the host address of the code to go on with, guest
+ * state in the vCPU, or NULL: leave for the reason in vcpu.jit.temp[3]. */
+const void *jit_step_call(struct vcpu *c, const struct code_call *call);
 /* IR_OP_need: is the unit usable, so that its registers may be loaded? x87: the image for frstor is in vcpu.jit.x87_image.
  * False: leave with LEAVE_STEP. */
 bool jit_need(struct vcpu *c, unsigned kind);

@@ -156,13 +156,27 @@ static inline struct code_unit *arrive(struct jit *j, struct code_unit *u)
 
 /* --- what runs next ------------------------------------------------------------------------------------------------------ */
 
+/* The interpreter has executed `in`: return addresses go in pairs with calls. */
+static void note_transfer(struct jit *j, const struct insn *in)
+{
+    interp_fn *run = insn_rows[in->row].run;
+    if (run == in_ret)
+        jit_returns_pop(j->cpu);
+    else if (run == in_call)
+        jit_returns_push(j->cpu);
+}
+
 static void interpret_block(struct jit *j, const struct block *b)
 {
     u64 before = j->cpu->icount;
-    if (b)
+    if (b) {
         interp_block(j->cpu, b);
-    else
-        interp_one(j->cpu);
+        note_transfer(j, &b->insn[b->count - 1]);
+    } else {
+        const struct insn *in = interp_one(j->cpu);
+        if (in)
+            note_transfer(j, in);
+    }
     j->count.insns_interpreted += j->cpu->icount - before;
     j->count.blocks_interpreted++;
 }
@@ -313,8 +327,10 @@ void jit_step(struct jit *j)
 {
     const struct insn *in = interp_one(j->cpu);
     j->count.insns_interpreted++;
-    if (in)
-        j->interpreted[in->row]++;
+    if (!in)
+        return;
+    j->interpreted[in->row]++;
+    note_transfer(j, in);
 }
 
 /* Runs code until there is something to look at. */
@@ -399,6 +415,41 @@ static bool run_one(struct jit *j, const struct insn *in, u64 at)
         exception_deliver(c);
     }
     return false;
+}
+
+/* Code for the present RIP and mode, if it is in the table or easily found. */
+static const void *code_here(struct jit *j)
+{
+    struct vcpu *c = j->cpu;
+    struct jit_jump *e = &c->jit_jump[(c->rip ^ c->rip >> 10) % JIT_JUMPS];
+    if (e->key != c->rip + c->jit.genkey)
+        return NULL;
+    c->jit.pc = page_rip(c, c->rip);
+    return (const void *)(uintptr_t)e->host;
+}
+
+const void *jit_step_call(struct vcpu *c, const struct code_call *call)
+{
+    struct jit *j = jit_of(c);
+    struct insn *in = (struct insn *)&call->in;
+    if (unlikely(!in->chain))
+        interp_prepare(in);
+    j->count.step_calls++;
+    j->count.insns_interpreted++;
+    j->interpreted[in->row]++;
+    flags_set_status(c, j->backend->flags_get(c));
+    if (run_one(j, in, truncate_rip(c, c->jit.pc + (u64)(s64)call->offset)) && j->mode & MODE_COUNT_INSNS &&
+        ++c->icount >= c->icount_limit)
+        cpu_raise(c, PEND_TIMER);
+    const void *code = NULL;
+    c->jit.temp[3] = LEAVE_RETURN;
+    if (!atomic_load_explicit(&c->jit.poll, memory_order_relaxed) && !cpu_stepping(c) && !c->access_checks && !c->debugged) {
+        jit_prepare(j);
+        c->jit.temp[3] = LEAVE_LOOKUP;
+        code = code_here(j);
+    }
+    j->backend->flags_put(c, flags_status(c));
+    return code;
 }
 
 bool jit_interp(struct vcpu *c, const struct code_call *call)

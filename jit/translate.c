@@ -258,7 +258,7 @@ static enum outcome append(struct maker *m)
     t->gi = guests;
     ir_guest(u, in, t->start, t->end);
     enum tr_result result = translate(t, in);
-    if (result == TR_STEP && !guests)
+    if (result == TR_STEP && !guests && !in->mode)
         return STOP;
     enum outcome outcome = finish(m, in, result, first);
     if (u->full) {      /* it was more than ROOM_INS: the unit ends before it */

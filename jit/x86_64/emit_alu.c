@@ -129,9 +129,13 @@ static void emit_lea(struct emit *e, const struct ir_ins *ins)
     unsigned d = emit_def(e, ins->d), base = NO_REG, index = NO_REG;
     bool partial = ins->size < 4;       /* d's own upper part stays: compute elsewhere */
     unsigned t = partial && ir_is_gpr(ins->d) && emit_home(e, ins->d) == d ? emit_scratch(e) : d;
+    bool in_place = emit_home(e, ins->b) != t;      /* what has to be loaded may be loaded into the result's register */
     if (ins->a == IR_PC) {
-        base = emit_scratch(e);
+        base = in_place ? t : emit_scratch(e);
         enc(e, W, 0x8b, base, rm_vcpu(VCPU_DISP(jit.pc)));
+    } else if (ins->a != IR_NONE && emit_home(e, ins->a) == NO_REG && in_place) {
+        base = t;
+        emit_load(e, base, ins->a, 8);
     } else if (ins->a != IR_NONE)
         base = emit_use(e, ins->a, 8);
     if (ins->b != IR_NONE)
@@ -140,7 +144,7 @@ static void emit_lea(struct emit *e, const struct ir_ins *ins)
         emit_mov_imm(e, t, ins->size == 8 ? (u64)(s64)ins->disp : (u32)ins->disp);
     else
         enc(e, (struct enc){ .w = ins->size == 8 }, 0x8d, t, rm_index(base, index, ins->scale, ins->disp));
-    if (base != NO_REG)
+    if (base != NO_REG && base != t)
         emit_release(e, base);
     if (index != NO_REG)
         emit_release(e, index);
@@ -518,18 +522,19 @@ static struct rm saved_byte(unsigned n) { return rm_vcpu(VCPU_DISP(jit.flags) + 
 
 static void emit_getfl(struct emit *e, const struct ir_ins *ins)
 {
-    unsigned d = emit_def(e, ins->d), s = emit_scratch(e);
+    unsigned d = emit_def(e, ins->d);
     if (e->flags == FLAGS_HOST)
         flags_save(e);
     e->flags = ins->flive ? FLAGS_SAVED : FLAGS_DEAD;
-    enc(e, (struct enc){ 0 }, 0x0fb6, s, saved_byte(0));
     enc(e, (struct enc){ 0 }, 0x0fb6, d, saved_byte(1));
-    enc(e, (struct enc){ 0 }, 0xc1, 4, rm_reg(s));      /* shl s, 11 */
-    put8(e, 11);
-    enc(e, (struct enc){ 0 }, 0x81, 4, rm_reg(d));      /* and d, SF ZF AF PF CF */
+    enc(e, (struct enc){ .imm_bytes = 4 }, 0x81, 4, rm_reg(d));     /* and d, SF ZF AF PF CF */
     put32(e, 0xd5);
-    enc(e, (struct enc){ 0 }, 0x0b, d, rm_reg(s));
-    emit_release(e, s);
+    enc(e, (struct enc){ .imm_bytes = 1 }, 0xf6, 0, saved_byte(0)); /* test OF's byte */
+    put8(e, 1);
+    u32 none = emit_jump_if(e, 4);
+    enc(e, (struct enc){ .imm_bytes = 4 }, 0x81, 1, rm_reg(d));     /* or d, OF */
+    put32(e, IR_O);
+    emit_fill(e, none, e->at);
     emit_defined(e, ins->d, d, ins->size < 4 ? ins->size : 4);
 }
 

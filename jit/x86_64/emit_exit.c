@@ -67,6 +67,8 @@ struct tail *emit_tail(struct emit *e, enum tail_kind kind, u32 from)
     return t;
 }
 
+static u32 lookup(struct emit *e) { return e->j->opt.indirect ? fixed->lookup : fixed->leave_lookup; }
+
 /* --- links ---------------------------------------------------------------------------------------------------------- */
 
 static struct code_link *new_link(struct emit *e, enum link_kind kind, s64 target, u16 flive)
@@ -241,8 +243,6 @@ static void poll_lookup(struct emit *e)
     emit_fill(e, emit_jump_if(e, 5), fixed->leave_lookup);
 }
 
-static u32 lookup(struct emit *e) { return e->j->opt.indirect ? fixed->lookup : fixed->leave_lookup; }
-
 void emit_ijmp(struct emit *e, const struct ir_ins *ins)
 {
     flags_emit_leave(e, ins->flive);
@@ -277,8 +277,20 @@ void emit_ret(struct emit *e, const struct ir_ins *ins)
 
 /* --- the interpreter ------------------------------------------------------------------------------------------------ */
 
+/* The interpreter's function is called at once, and finds the code to go on with (jit_step_call). What is no instruction
+ * is the dispatcher's. */
 void emit_step(struct emit *e, const struct ir_ins *ins)
 {
+    const struct insn *in = e->u->guest[ins->gi];
+    struct code_call *call = in && in->mode ? code_alloc(e->j, sizeof *call) : NULL;
+    if (call) {
+        *call = (struct code_call){ .in = *in, .offset = e->u->offset[ins->gi], .unit = e->out };
+        if (e->flags == FLAGS_HOST)
+            flags_save(e);
+        emit_mov_imm(e, RCX, (u64)(uintptr_t)call);
+        emit_jump_to(e, fixed->step);
+        return;
+    }
     emit_mov_imm(e, RCX, (u32)e->u->offset[ins->gi]);
     emit_jump_to(e, e->flags == FLAGS_HOST ? fixed->leave_step_host : fixed->leave_step);
 }
@@ -419,6 +431,10 @@ static void one_tail(struct emit *e, struct tail *t)
             emit_fill(e, t->link->at, at);
         break;
     case TAIL_LANDING:
+        /* the right place in another page, or at another time: the key may be put right; else the return is irregular */
+        enc(e, (struct enc){ .imm_bytes = 4 }, 0xf7, 0, rm_reg(RCX));
+        put32(e, PAGE_SIZE - 1);
+        emit_fill(e, emit_jump_if(e, 5), lookup(e));
         emit_mov_imm(e, RCX, link_address(e, t->link));
         emit_jump_to(e, fixed->leave_landing);
         break;

@@ -51,6 +51,25 @@ void jit_reset_returns(struct vcpu *c)
         stack_reset((u8 *)c->jit.stack, &c->jit.code_sp);
 }
 
+void jit_returns_push(struct vcpu *c)
+{
+    u64 *sp = (u64 *)(uintptr_t)c->jit.code_sp;
+    if (!sp)
+        return;
+    if ((u8 *)sp - c->jit.stack < 4096) {
+        jit_reset_returns(c);
+        return;
+    }
+    *--sp = (uintptr_t)underflow_code;
+    c->jit.code_sp = (uintptr_t)sp;
+}
+
+void jit_returns_pop(struct vcpu *c)
+{
+    if (c->jit.code_sp && c->jit.code_sp < (uintptr_t)c->jit.stack + STACK_BYTES - 4096)
+        c->jit.code_sp += 8;
+}
+
 static u8 *stack_new(void)
 {
     u8 *m = mmap(NULL, STACK_BYTES + 2 * GUARD_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -204,13 +223,14 @@ static void write_enter(struct emit *e)     /* (rdi vcpu, rsi code) */
     enc(e, D, 0xff, 4, rm_reg(RCX));            /* jmp rcx */
 }
 
-/* eax = reason is in jit.temp[3] */
-static u32 write_leave(struct emit *e)
+/* The reason is in jit.temp[3]. *stored: if everything is in its place already, on C's stack. */
+static u32 write_leave(struct emit *e, u32 *stored)
 {
     u32 at = e->at;
     guest_registers(e, true);
     to_c_stack(e);
     unload_units(e);
+    *stored = e->at;
     load(e, RAX, VCPU_DISP(jit.temp[3]));
     enc(e, W, 0x8d, RSP, rm_mem(RSP, 8));
     for (unsigned i = sizeof callee_saved; i-- > 0;)
@@ -464,6 +484,25 @@ static void write_interp(struct emit *e, u32 leave)
     reason(e, LEAVE_RETURN, leave);
 }
 
+/* RCX = struct code_call; flags in memory. Goes on where jit_step_call says. */
+static void write_step(struct emit *e, u32 leave_stored)
+{
+    fixed_places.step = e->at;
+    store(e, RCX, VCPU_DISP(jit.left));
+    guest_registers(e, true);
+    to_c_stack(e);
+    unload_units(e);
+    enc(e, W, 0x8d, RDI, rm_mem(RBP, -VCPU_BIAS));
+    load(e, RSI, VCPU_DISP(jit.left));
+    call_c(e, (const void *)jit_step_call);
+    enc(e, W, 0x85, RAX, rm_reg(RAX));
+    emit_fill(e, emit_jump_if(e, 4), leave_stored);
+    to_code_stack(e);
+    move(e, RCX, RAX);
+    guest_registers(e, false);
+    enc(e, D, 0xff, 4, rm_reg(RCX));            /* jmp rcx */
+}
+
 /* --- the backend's functions ------------------------------------------------------------------------------------------ */
 
 static void look_at_host(void)
@@ -489,7 +528,7 @@ u32 entry_init(struct jit *j, u8 *rw, u8 *rx, u32 room)
     e->rw = rw;
     e->end = room;
     write_enter(e);
-    u32 leave = write_leave(e);
+    u32 stored, leave = write_leave(e, &stored);
     write_exits(e, leave);
     write_lookup(e);
     for (unsigned n = 0; n < SCRATCH_COUNT; n++)
@@ -497,6 +536,7 @@ u32 entry_init(struct jit *j, u8 *rw, u8 *rx, u32 room)
     for (unsigned kind = 0; kind < 4; kind++)
         write_need(e, kind);
     write_interp(e, leave);
+    write_step(e, stored);
     u32 size = e->full ? 0 : e->at;
     free(e);
     enter_code = (enum leave_reason (*)(struct vcpu *, const void *))(uintptr_t)(rx + place_enter);
