@@ -177,8 +177,9 @@ static inline bool table_empty(const struct tlb_table *t) { return !(t->local.co
 
 void table_init(struct tlb_table *t, enum view view, enum access access);
 void table_fini(struct tlb_table *t);
-/* Where an entry for page is to be put: free, or of this page. Makes or enlarges the table, drops who is in the way. */
+/* Where an entry for page is to be put. Makes or enlarges the table. Who is in the way has been told to sites.c. */
 u32 table_room(struct mmu *m, struct tlb_table *t, gla page);
+/* In place of what is there. */
 void table_put(struct tlb_table *t, u32 i, struct tlb_entry e, u64 info, bool global);
 void table_drop(struct tlb_table *t, u32 i);
 void table_flush(struct mmu *m, struct tlb_table *t, enum tlb_which which);     /* may shrink it */
@@ -190,12 +191,14 @@ void table_drop_host_page(struct tlb_table *t, const u8 *page);
 /* A set of pages that may have members too many (4096 bits). */
 struct page_filter { u64 bit[64]; u32 count; u32 shifts; /* bit n: pages of 2^n bytes */ };
 
+enum { SITES_AT_ONCE = 64 };
+
 /* What translated code remembers beside the TLB: see sites.c. */
 struct remembered {
     struct page_filter fetch[2], data[VIEW_COUNT];      /* remembered, perhaps, and without an entry in the TLB */
     bool fetch_local[2], data_local[VIEW_COUNT];        /* some of what is remembered may not be global */
-    u64 secret;                 /* page number of sites that are not valid */
-    u8 *trap, *dummy;           /* a mapping that cannot be accessed; the page in its middle, which can */
+    struct mmu_site none[SITES_AT_ONCE];    /* sites that are not valid */
+    u8 *trap;                   /* a mapping that cannot be accessed, but for the page in its middle, to which those lead */
     size_t trap_bytes;
 };
 
@@ -233,6 +236,13 @@ struct tlb {
     struct remembered remembered;
     struct tlb_set set[TLB_SETS];
 };
+
+/* Where something is kept for the 2 MiB at a. Mappings like to be a power of two apart. */
+static inline struct walk_upper *set_upper(struct tlb_set *s, gla a)
+{
+    u64 n = a >> 21;
+    return &s->upper[(n ^ n >> 8 ^ n >> 16) & (WALK_UPPERS - 1)];
+}
 
 /* Instruction fetches know no SMAP. */
 static inline struct tlb_table *set_table(struct tlb_set *s, enum view view, enum access access)

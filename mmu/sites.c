@@ -63,13 +63,12 @@ static unsigned filter_find(const struct page_filter *f, gla a)
 
 /* ------------------------------------------------------------------------------------------------- sites ----- */
 
-static void clear_sites(struct mmu *m, enum view view, unsigned first, unsigned count)
+static void clear_sites(struct mmu *m, enum view view, unsigned first)
 {
-    const struct mmu_site none = { m->tlb->remembered.secret, (uintptr_t)m->tlb->remembered.dummy };
-
-    for (unsigned i = 0; i < count; i++)
-        m->site[view][first + i] = none;
+    for (; first < MMU_SITES; first += SITES_AT_ONCE)
+        memcpy(&m->site[view][first], m->tlb->remembered.none, sizeof(m->tlb->remembered.none));
 }
+static_assert(MMU_SITES % SITES_AT_ONCE == 0 && MMU_WRITE_SITES % SITES_AT_ONCE == 0, "whole pieces");
 
 static void forget_data(struct mmu *m, enum view view)
 {
@@ -77,7 +76,7 @@ static void forget_data(struct mmu *m, enum view view)
     struct tlb_set *s = m->tlb->current;
 
     if (m->site_used[view]) {
-        clear_sites(m, view, 0, MMU_SITES);
+        clear_sites(m, view, 0);
         m->site_used[view] = false;
     }
     filter_clear(&r->data[view]);
@@ -86,27 +85,31 @@ static void forget_data(struct mmu *m, enum view view)
 
 static void forget_page(struct mmu *m, enum view view, gla page)
 {
-    const struct mmu_site none = { m->tlb->remembered.secret, (uintptr_t)m->tlb->remembered.dummy };
+    enum { STEP = 8 };      /* most of the time there is nothing: one branch for several */
 
-    for (unsigned i = 0; i < MMU_SITES; i++)
-        if (m->site[view][i].page == page)
-            m->site[view][i] = none;
+    for (unsigned i = 0; i < MMU_SITES; i += STEP) {
+        struct mmu_site *s = &m->site[view][i];
+        bool found = false;
+        for (unsigned k = 0; k < STEP; k++)
+            found |= s[k].page == page;
+        for (unsigned k = 0; k < STEP && unlikely(found); k++)
+            if (s[k].page == page)
+                s[k] = m->tlb->remembered.none[0];
+    }
 }
 
 void sites_clear_writes(struct mmu *m, enum view view)
 {
     if (m->site_used[view])
-        clear_sites(m, view, MMU_WRITE_SITES, MMU_SITES - MMU_WRITE_SITES);
+        clear_sites(m, view, MMU_WRITE_SITES);
 }
 
 void sites_drop_host_page(struct mmu *m, const u8 *page)
 {
-    const struct mmu_site none = { m->tlb->remembered.secret, (uintptr_t)m->tlb->remembered.dummy };
-
     for (unsigned v = 0; v < VIEW_COUNT; v++)
         for (unsigned i = MMU_WRITE_SITES; m->site_used[v] && i < MMU_SITES; i++)
             if (m->site[v][i].base == (uintptr_t)page)
-                m->site[v][i] = none;
+                m->site[v][i] = m->tlb->remembered.none[0];
 }
 
 static u64 random_number(void)
@@ -132,11 +135,12 @@ void sites_init(struct mmu *m)
         abort();
     r->trap = trap;
     r->trap_bytes = 3 * step;
-    r->dummy = r->trap + step;
     /* bits 63 and 62 differ: not canonical, and far from any 32-bit address */
-    r->secret = (random_number() & PAGE_MASK & ~((u64)3 << 62)) | (u64)1 << 62;
+    u64 secret = (random_number() & PAGE_MASK & ~((u64)3 << 62)) | (u64)1 << 62;
+    for (unsigned i = 0; i < SITES_AT_ONCE; i++)
+        r->none[i] = (struct mmu_site){ secret, (uintptr_t)r->trap + step };
     for (enum view v = 0; v < VIEW_COUNT; v++)
-        clear_sites(m, v, 0, MMU_SITES);
+        clear_sites(m, v, 0);
 }
 
 void sites_fini(struct mmu *m)

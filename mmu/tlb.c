@@ -274,7 +274,7 @@ static void install(struct mmu *m, struct tlb_table *t, gla page, u64 tag_bits, 
 {
     u32 i = table_room(m, t, page);
 
-    if (unlikely(!(t->entry[i].tag & TLB_INVALID) && (t->info[i] ^ pa) & PAGE_MASK))
+    if (unlikely((t->entry[i].tag & ~(u64)TLB_SLOW) == page && (t->info[i] ^ pa) & PAGE_MASK))
         entry_changes(m, t, page);
     table_put(t, i, (struct tlb_entry){ page | tag_bits, addend }, pa | w->page_shift | info, w->global);
     remembered_installed(m, t, w->global);
@@ -287,7 +287,7 @@ bool tlb_fault(struct mmu *m, gla a, u32 error)
 
     /* A page fault drops what the TLB knows of the address (SDM 3A 4.10.4.1), so that a retry sees the new entry. */
     set_flush_page(s, a, TLB_ALL, &gone);
-    s->upper[a >> 21 & (WALK_UPPERS - 1)].stamp = 0;
+    set_upper(s, a)->stamp = 0;
     remembered_page_gone(m, a, gone.data, gone.fetch);
     m->fault = (struct mmu_fault){ a, error };
     return false;

@@ -81,11 +81,16 @@ void table_drop(struct tlb_table *t, u32 i)
 
 void table_put(struct tlb_table *t, u32 i, struct tlb_entry e, u64 info, bool global)
 {
-    if (!(t->entry[i].tag & TLB_INVALID))
+    bool there = !(t->entry[i].tag & TLB_INVALID);
+
+    if (there && ((t->info[i] & INFO_SHIFT) > PAGE_SHIFT || table_bit(t->global.word, i) != global)) {
         table_drop(t, i);
+        there = false;
+    }
     t->entry[i] = e;
     t->info[i] = info;
-    bits_set(global ? &t->global : &t->local, i);
+    if (!there)
+        bits_set(global ? &t->global : &t->local, i);
     if ((info & INFO_SHIFT) > PAGE_SHIFT) {
         t->large[i / 64] |= (u64)1 << (i % 64);
         t->large_count++;
@@ -162,7 +167,6 @@ u32 table_room(struct mmu *m, struct tlb_table *t, gla page)
         table_resize(m, t, t->size * TLB_STEP))
         return table_room(m, t, page);
     remembered_displaced(m, t, i);
-    table_drop(t, i);
     return i;
 }
 

@@ -211,18 +211,13 @@ static bool update_flags(struct mmu *m, struct path *path, enum access access)
 
 /* ---------------------------------------------------------------------------------- upper levels that are kept ----- */
 
-static inline struct walk_upper *upper_of(struct mmu *m, gla a)
-{
-    return &m->tlb->current->upper[a >> 21 & (WALK_UPPERS - 1)];
-}
-
 /* false: not known, or something for a walk from the top. */
 static bool find_path_below(struct mmu *m, gla a, enum access access, enum view view, struct path *path)
 {
-    const struct walk_upper *u = upper_of(m, a);
+    const struct walk_upper *u = set_upper(m->tlb->current, a);
     u32 error;
 
-    if (u->stamp != m->tlb->current->upper_stamp || u->prefix != a >> 21)
+    if (unlikely(u->stamp != m->tlb->current->upper_stamp || u->prefix != a >> 21))
         return false;
     path->count = 0;
     path->width = 8;
@@ -239,7 +234,7 @@ static bool find_path_below(struct mmu *m, gla a, enum access access, enum view 
 /* Of a page of 2 MiB: address, rights and XD of all levels; PS, G and D of its entry, flags set. */
 static void keep_upper(struct mmu *m, gla a, const struct path *path)
 {
-    struct walk_upper *u = upper_of(m, a);
+    struct walk_upper *u = set_upper(m->tlb->current, a);
 
     if (!(m->cr4 & MMU_CR4_PAE) || path->page_shift > 21)
         return;
