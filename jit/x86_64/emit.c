@@ -124,12 +124,27 @@ unsigned emit_copy(struct emit *e, ir_val v, unsigned size)
 
 void emit_load(struct emit *e, unsigned reg, ir_val v, unsigned size) { load(e, reg, v, size); }
 
+/* Of a move, whose result is written last: the register of a source that nobody needs any more. */
+static unsigned dying_source(struct emit *e)
+{
+    const struct ir_ins *ins = e->ins;
+    ir_val v[2] = { ins->a, ins->b };
+    if (ins->op != IR_OP_mov && ins->op != IR_OP_movzx && ins->op != IR_OP_movsx && ins->op != IR_OP_lea)
+        return NO_REG;
+    for (unsigned i = 0; i < 2; i++)
+        if (ir_is_temp(v[i]) && e->last_use[v[i] - IR_T] == e->index && emit_home(e, v[i]) != NO_REG)
+            return emit_home(e, v[i]);
+    return NO_REG;
+}
+
 unsigned emit_def(struct emit *e, ir_val v)
 {
     unsigned reg = emit_home(e, v);
     if (reg != NO_REG)
         return reg;
-    reg = emit_scratch(e);
+    reg = ir_is_temp(v) ? dying_source(e) : NO_REG;
+    if (reg == NO_REG)
+        reg = emit_scratch(e);
     if (ir_is_temp(v))
         e->temp_reg[v - IR_T] = (u8)reg;
     return reg;
@@ -170,9 +185,10 @@ static void free_temp(struct emit *e, ir_val v)
 {
     if (!ir_is_temp(v) || e->last_use[v - IR_T] != e->index || e->temp_reg[v - IR_T] == NO_REG)
         return;
-    int n = scratch_number(e->temp_reg[v - IR_T]);
+    unsigned reg = e->temp_reg[v - IR_T];
+    int n = scratch_number(reg);
     e->temp_reg[v - IR_T] = NO_REG;
-    if (n >= 0)
+    if (n >= 0 && !holds_temp(e, reg))
         e->taken &= (u8)~(1 << n);
 }
 
