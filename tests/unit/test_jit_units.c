@@ -101,10 +101,16 @@ static enum leave_reason stub_enter(struct vcpu *c, const void *at)
     for (const struct code *k = at; k;) {
         const struct code_unit *u = k->unit;
         ck_assert_msg(!u->dead, "dead code at %llx is entered", (unsigned long long)u->pa);
+        gpa pa;
+        ck_assert_msg(cpu_translate(c, cpu_pc(c), &pa) && pa == u->pa, "the unit at %llx runs at rip %llx",
+            (unsigned long long)u->pa, (unsigned long long)c->rip);
+        ck_assert_msg(u->mode == j->mode && (u32)(c->jit.pc + (u->pa & 4095)) == c->rip, "pc %llx", (unsigned long long)c->jit.pc);
         stub.entered++;
         u64 count = c->icount + k->run, deaths = j->deaths;
-        for (unsigned i = 0; i < k->run; i++)
+        for (unsigned i = 0; i < k->run; i++) {
+            ck_assert_msg(!i || c->code_size == 8 || c->rip <= c->seg[SEG_CS].limit, "code beyond CS's limit in a unit");
             interp_one(c);
+        }
         if (deaths != j->deaths || c->icount != count) {
             stub_flags_put(c, flags_status(c));
             return LEAVE_RETURN;
@@ -343,7 +349,7 @@ START_TEST(generations_wrap)
     two_pages();
     run_pages(100);
     for (unsigned i = 0; i < 6; i++) {
-        J->last_generation = i == 2 ? 65535 : J->last_generation;
+        J->last_generation = i == 0 ? 65535 : J->last_generation;
         map(1, i & 1 ? PAGE_B : PAGE_C);
         mmu_flush_page(&C->mmu, LINEAR + 4096);
         run_pages(100);
@@ -403,6 +409,8 @@ START_TEST(own_block_is_written)
 }
 END_TEST
 
+static void write_byte(u32 at, u8 v) { physmap_write(m.map, at, &v, 1); }
+
 static void *write_by_dma(void *ctx)
 {
     u8 dec = 0x48;
@@ -424,6 +432,27 @@ START_TEST(written_by_others)
     ck_assert_uint_eq(C->rax, 0);
     ck_assert_uint_ge(J->count.invalidations, 1);
     machine_free();
+}
+END_TEST
+
+/* A unit that lives leads to one that is written: on its page, and on another. */
+START_TEST(target_is_written)
+{
+    static const u32 targets[] = { CODE + 128, CODE + 8192 + 128 };
+    for (unsigned i = 0; i < ARRAY_LEN(targets); i++) {
+        u32 b = targets[i];
+        protected_with("liveness=off");     /* the first one is not made from the second one's bytes */
+        AT_CODE(CODE, 0x43, 0xe9, LE32(b - CODE - 6));              /* inc ebx; jmp b */
+        AT_CODE(b, 0x40, 0x49, 0x0f, 0x85, LE32(CODE - b - 8), 0xf4); /* inc eax; dec ecx; jnz CODE; hlt */
+        C->rcx = 100;
+        run_from(CODE);
+        write_byte(b, 0x48);
+        ck_assert_uint_eq(J->count.invalidations, 1);
+        C->rcx = 100;
+        run_from(CODE);
+        ck_assert_uint_eq(C->rax, 0);
+        machine_free();
+    }
 }
 END_TEST
 
@@ -476,6 +505,34 @@ START_TEST(oldest_part_goes)
     ck_assert_uint_eq(J->count.evictions, 0);
     ck_assert_uint_le(J->count.units, BLOCKS + 1);
     ck_assert_uint_lt(J->count.leave_link, 3 * BLOCKS);
+    machine_free();
+}
+END_TEST
+
+/* Its target is older and goes first. */
+START_TEST(link_into_the_oldest_part)
+{
+    protected_with("hot=0");
+    stub.unit_bytes = 40000;
+    many_blocks();
+    AT_CODE(CODE, 0x43, 0x4d, 0xf4);                    /* inc ebx; dec ebp; hlt */
+    AT_CODE(CODE + 4096, 0x46, 0xe9, LE32(-4096 - 6));  /* inc esi; jmp CODE */
+    C->rbx = C->rsi = 0;
+    run_from(CODE);
+    AT_CODE(PAGE_A + 40 * 1040, 0xf4);
+    run_from(PAGE_A);
+    for (unsigned i = 0; i < 3; i++)
+        run_from(CODE + 4096);
+    u64 links = J->count.links;
+    AT_CODE(PAGE_A + 100 * 1040, 0xf4);
+    run_from(PAGE_A + 41 * 1040);
+    ck_assert_uint_gt(J->count.evictions, 0);
+    ck_assert(!unit_find(J, CODE, J->mode, UNIT_WHOLE));
+    ck_assert(unit_find(J, CODE + 4096, J->mode, UNIT_WHOLE));
+    run_from(CODE + 4096);
+    ck_assert_uint_gt(J->count.links, links);
+    ck_assert_uint_eq(C->rbx, 5);
+    ck_assert_uint_eq(C->rsi, 4);
     machine_free();
 }
 END_TEST
@@ -565,9 +622,11 @@ static void wrapping_loop(u16 cs)
 START_TEST(rip_wraps)
 {
     static const u16 segments[] = { 0x1000, 0x1001, 0x10ff, 0x1100 };
-    for (unsigned i = 0; i < ARRAY_LEN(segments); i++) {
-        real_with("", segments[i]);
-        wrapping_loop(segments[i]);
+    for (unsigned i = 0; i < 2 * ARRAY_LEN(segments); i++) {
+        real_with("", segments[i / 2]);
+        if (i & 1)
+            C->seg[SEG_CS].limit = 0xffffffff;      /* "unreal" */
+        wrapping_loop(segments[i / 2]);
         C->rcx = 200;
         run_from(2);
         ck_assert_uint_eq(C->rax, 199);
@@ -577,22 +636,40 @@ START_TEST(rip_wraps)
 }
 END_TEST
 
+/* The segment ends behind the third INC AX: #GP, whose handler's HLT is at 3000:0. */
+START_TEST(code_runs_over_the_limit)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        real_with(i ? "hot=0" : "", 0x1001);
+        AT_CODE(0x2000d, 0x40, 0x40, 0x40, 0x40, 0x40, 0xf4);
+        put(13 * 4, 4, 0x30000000);
+        AT_CODE(0x30000, 0xf4);
+        run_from(0x10000 - 3);
+        ck_assert_uint_eq(C->seg[SEG_CS].base, 0x30000);
+        ck_assert_uint_eq(C->rax, 3);
+        machine_free();
+    }
+}
+END_TEST
+
 /* The same bytes under two bases: at the second one the loop's target lies in front of the segment. */
 START_TEST(other_base)
 {
-    real_with("", 0x1000);
+    real_with("hot=0", 0x1000);
     AT_CODE(0x10000, 0x40, 0xf4);                                   /* 1000:0  inc ax; hlt */
     AT_CODE(0x10020, 0x43, 0x49, 0x75, 0xfc, 0xeb, 0xda);           /* 1000:20 inc bx; dec cx; jnz; jmp 1000:0 */
     AT_CODE(0x20000, 0xba, 0x34, 0x12, 0xf4);                       /* 1001:fff0  mov dx, 1234h; hlt */
-    C->rcx = 100;
-    run_from(0x20);
-    ck_assert_uint_eq(C->rax, 1);
+    for (unsigned i = 1; i <= 3; i++) {
+        C->rcx = 100;
+        run_from(0x20);
+        ck_assert_uint_eq(C->rax, i);
+    }
     C->rcx = 100;
     segment_set_real(C, SEG_CS, 0x1001);
     segment_refresh(C);
     run_from(0x10);
-    ck_assert_uint_eq(C->rax, 1);
-    ck_assert_uint_eq(C->rbx, 200);
+    ck_assert_uint_eq(C->rax, 3);
+    ck_assert_uint_eq(C->rbx, 400);
     ck_assert_uint_eq((u16)C->rdx, 0x1234);
     machine_free();
 }
@@ -664,6 +741,9 @@ int main(void)
     tcase_add_test(t, indirect);
     tcase_add_test(t, own_block_is_written);
     tcase_add_test(t, written_by_others);
+    tcase_add_test(t, target_is_written);
+    tcase_add_test(t, link_into_the_oldest_part);
+    tcase_add_test(t, code_runs_over_the_limit);
     tcase_add_test(t, marks_go_with_the_last_unit);
     tcase_add_test(t, oldest_part_goes);
     tcase_add_test(t, flags_that_are_missing);
