@@ -432,6 +432,11 @@ const void *jit_step_call(struct vcpu *c, const struct code_call *call)
 {
     struct jit *j = jit_of(c);
     struct insn *in = (struct insn *)&call->in;
+    if (unlikely(j->opt.check)) {       /* nothing that the interpreter does is to be done twice */
+        c->rip = truncate_rip(c, c->jit.pc + (u64)(s64)call->offset);
+        c->jit.temp[3] = LEAVE_STEP;
+        return NULL;
+    }
     if (unlikely(!in->chain))
         interp_prepare(in);
     j->count.step_calls++;
