@@ -9,8 +9,8 @@
  * an instruction which overwrites the next one of its own block works as on hardware. The memory stays until the arena is
  * emptied, which happens only between blocks.
  *
- * codepages marks memory, not addresses. A page's marks may only be cleared when no block was decoded from that memory
- * under any address: icache.memory counts blocks per host page (hashed; a collision only keeps marks longer).
+ * codepages marks memory, not addresses, and reports a write for every address of that memory; the answer, which chunks are
+ * still in use, lets it clear marks.
  *
  * Instructions that cross a page are not in blocks: their bytes are copied and looked up in a table by content.
  */
@@ -21,7 +21,7 @@
 #include "cpu/icache.h"
 #include "cpu/interp_forms.h"
 
-enum { HASH_SIZE = 1 << 15, PAGE_HASH_SIZE = 1 << 12, MEMORY_SLOTS = ENGINE_MEMORY_SLOTS, COPIES = 256 };
+enum { HASH_SIZE = 1 << 15, PAGE_HASH_SIZE = 1 << 12, COPIES = 256 };
 enum { ARENA_BYTES = 32 << 20, BLOCK_BYTES = sizeof(struct block) + (BLOCK_INSNS + 1) * sizeof(struct insn) };
 enum { CHUNK = 64, MAX_LENGTH = 15 };
 
@@ -30,7 +30,6 @@ struct copy { struct insn in; u8 bytes[MAX_LENGTH], length, mode; };
 struct icache {
     struct block *hash[HASH_SIZE];
     struct block *pages[PAGE_HASH_SIZE];    /* by page number: blocks of all pages that share the slot */
-    u32 memory[MEMORY_SLOTS];               /* blocks per host page */
     struct copy copies[COPIES];
     u8 *arena;
     size_t used;
@@ -78,7 +77,6 @@ static void insert(struct icache *ic, struct block *b)
     *h = b;
     b->next_page = *p;
     *p = b;
-    ic->memory[b->memory]++;
 }
 
 static void remove_hash(struct icache *ic, const struct block *b)
@@ -93,7 +91,6 @@ static void remove_hash(struct icache *ic, const struct block *b)
 static void kill(struct icache *ic, struct block *b)
 {
     remove_hash(ic, b);
-    ic->memory[b->memory]--;
     b->pa = BLOCK_DEAD;
     for (unsigned i = 0; i < b->count; i++)
         b->insn[i].chain = interp_stale;
@@ -101,41 +98,30 @@ static void kill(struct icache *ic, struct block *b)
 
 /* --- writes ------------------------------------------------------------------------------------------------------ */
 
-/* Is there translated code that was made from memory of that slot? */
-static bool engine_holds(const struct vcpu *c, unsigned memory)
+/* The 64-byte chunks of a page that [a, a + bytes) touches. */
+static u64 chunks(gpa a, unsigned bytes)
 {
-    return c->engine && c->engine->holds_memory(c, memory);
+    unsigned first = (a & ~PAGE_MASK) / CHUNK, last = (unsigned)((a & ~PAGE_MASK) + bytes - 1) / CHUNK;
+    return (~(u64)0 >> (63 - (last - first))) << first;
 }
 
-static void page_written(struct vcpu *c, gpa first, gpa last)
+static u64 code_written(void *ctx, gpa first, u64 bytes)
 {
+    struct vcpu *c = ctx;
     struct icache *ic = c->icache;
     struct block **at = &ic->pages[page_hash_of(first)], *b;
-    u64 left = 0;
-    unsigned memory = c->engine ? c->engine->code_written(c, first, last - first + 1) : MEMORY_SLOTS;
+    u64 left = c->engine ? c->engine->code_written(c, first, bytes) : 0;
     while ((b = *at)) {
         bool here = (b->pa & PAGE_MASK) == (first & PAGE_MASK);
-        if (here && b->pa <= last && first < b->pa + b->bytes) {
+        if (here && b->pa < first + bytes && first < b->pa + b->bytes) {
             *at = b->next_page;
-            memory = b->memory;
             kill(ic, b);
         } else {
-            left += here;
+            left |= here ? chunks(b->pa, b->bytes) : 0;
             at = &b->next_page;
         }
     }
-    if (!left && memory < MEMORY_SLOTS && !ic->memory[memory] && !engine_holds(c, memory))
-        codepages_clear(c->mmu.phys, first & PAGE_MASK);
-}
-
-static void code_written(void *ctx, gpa a, u64 bytes)
-{
-    gpa end = a + bytes;
-    while (a < end) {
-        gpa next = (a & PAGE_MASK) + PAGE_SIZE;
-        page_written(ctx, a, (next < end ? next : end) - 1);
-        a = next;
-    }
+    return left;
 }
 
 static void code_kick(void *ctx)
@@ -147,16 +133,12 @@ static void code_kick(void *ctx)
 
 /* --- building ---------------------------------------------------------------------------------------------------- */
 
+/* The marks stay: other code may be there. Writes clear them (codepages.c). */
 static void drop_all(struct vcpu *c)
 {
     struct icache *ic = c->icache;
-    for (unsigned i = 0; i < PAGE_HASH_SIZE; i++)
-        for (struct block *b = ic->pages[i]; b; b = b->next_page)
-            if (!engine_holds(c, b->memory))
-                codepages_clear(c->mmu.phys, b->pa & PAGE_MASK);
     memset(ic->hash, 0, sizeof(ic->hash));
     memset(ic->pages, 0, sizeof(ic->pages));
-    memset(ic->memory, 0, sizeof(ic->memory));
     ic->used = 0;
 }
 
@@ -211,7 +193,6 @@ struct block *icache_build(struct vcpu *c, gpa pa, const u8 *host)
         drop_all(c);
     struct block *b = (struct block *)(ic->arena + ic->used);
     *b = (struct block){ .pa = pa, .mode = c->code_size };
-    b->memory = (u16)engine_memory_slot(host);
     decode_block(c, b, host, PAGE_SIZE - (unsigned)(pa & ~PAGE_MASK));
     if (!b->count)
         return NULL;

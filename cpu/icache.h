@@ -15,7 +15,6 @@ struct block {
     u16 bytes, count;           /* of instructions; behind those there may be a terminator */
     u8 mode;                    /* 2, 4, 8 */
     bool sys;                   /* its last instruction may change anything (ATTR_SYS) */
-    u16 memory;                 /* slot in icache.memory */
     u32 executed;               /* the translator's: how often the interpreter has run it */
     bool left;                  /* the translator's: it could not translate it */
     bool flags;                 /* the translator's: a unit made of it must keep all flags */

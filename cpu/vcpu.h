@@ -109,19 +109,10 @@ enum { JIT_JUMPS = 1024 };
 /* What a translator puts in the interpreter's place. */
 struct cpu_engine {
     void (*run)(struct vcpu *c);                            /* as interp_run */
-    /* Memory [a, a + bytes) (physical, one page) has changed. Returns the slot (icache.c) of the memory from which it drops
-     * code because of that, ENGINE_MEMORY_SLOTS: of none. */
-    unsigned (*code_written)(struct vcpu *c, gpa a, u64 bytes);
-    bool (*holds_memory)(const struct vcpu *c, unsigned slot);      /* is there code left that was made from memory of that slot? */
+    /* Memory [a, a + bytes) (physical, one page) has changed. Returns the 64-byte chunks of the page that its code still covers. */
+    u64 (*code_written)(struct vcpu *c, gpa a, u64 bytes);
     void (*free)(struct vcpu *c);
 };
-enum { ENGINE_MEMORY_SLOTS = 1 << 16 };
-/* The slot of the page at that host address. */
-static inline unsigned engine_memory_slot(const void *host)
-{
-    return (unsigned)((uintptr_t)host >> PAGE_SHIFT) & (ENGINE_MEMORY_SLOTS - 1);
-}
-
 struct vcpu {
     /* hot */
     union {

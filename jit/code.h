@@ -58,7 +58,6 @@ struct code_unit {
     struct code_unit *next_in_segment;
     struct code_unit *next_on_page[CODE_RANGES];
     u32 part;                   /* of its page that lies inside of CS: units.c */
-    u16 memory;                 /* units.c: slot of the host page that its code was read from */
     bool in_jump;               /* it was in the table of indirect jumps */
     bool crosses;               /* its first instruction ends on the next page, range[1]. Its code compares pc + PAGE_SIZE + genkey
                                    with the 8 bytes at `key`, and leaves with LEAVE_LOOKUP if they differ */

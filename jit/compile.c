@@ -88,7 +88,7 @@ static struct code_unit *emit(struct jit *j, gpa pa, const u8 *host, u32 part, c
     if (!u || at >= s->end)
         return NULL;
     *u = (struct code_unit){ .pa = pa, .mode = j->mode, .guests = j->ir.guests, .flags_in = j->ir.flags_in, .part = part,
-                             .memory = (u16)engine_memory_slot(host), .ranges = (u8)r->ranges,
+                             .ranges = (u8)r->ranges,
                              .crosses = r->crosses };
     memcpy(u->range, r->range, r->ranges * sizeof(r->range[0]));
     if (j->opt.super && !j->super && !u->crosses && (u->executed = code_alloc(j, sizeof(*u->executed))))

@@ -112,7 +112,6 @@ static void remake_with_flags(struct jit *j, struct code_unit *from)
     if (b)
         b->flags = true;
     unit_kill(j, from);
-    invalidate_paths(j);
     j->count.units_remade++;
 }
 
@@ -249,7 +248,6 @@ static struct code_unit *remake(struct jit *j, struct code_unit *u, const u8 *ho
     gpa pa = u->pa;
     u32 part = u->part;
     unit_kill(j, u);
-    invalidate_paths(j);
     j->super = true;
     j->keep_flags = b && b->flags;
     u = compile_unit(j, pa, host, part);
@@ -275,7 +273,6 @@ struct code_unit *jit_unit_here(struct jit *j)
     struct code_unit *u = unit_find(j, pa, j->mode, part);
     if (unlikely(u && u->crosses && !prove(j, u))) {
         unit_kill(j, u);
-        invalidate_paths(j);
         u = NULL;
     }
     if (unlikely(u && u->executed && !*u->executed && !u->crosses))

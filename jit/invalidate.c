@@ -27,35 +27,41 @@ static bool overlaps(const struct code_unit *u, gpa first, gpa last)
     return false;
 }
 
+/* Chunks of 64 bytes of that page that u was made from. */
+static u64 chunks_on(const struct code_unit *u, gpa page)
+{
+    u64 chunks = 0;
+    for (unsigned i = 0; i < u->ranges; i++) {
+        unsigned first = (u->range[i].at & ~PAGE_MASK) / 64;
+        unsigned last = (unsigned)((u->range[i].at & ~PAGE_MASK) + u->range[i].bytes - 1) / 64;
+        if ((u->range[i].at & PAGE_MASK) == page)
+            chunks |= (~(u64)0 >> (63 - (last - first))) << first;
+    }
+    return chunks;
+}
+
 /* The list changes while units leave it: it is walked again from its start after each. */
-unsigned invalidate_written(struct vcpu *c, gpa a, u64 bytes)
+u64 invalidate_written(struct vcpu *c, gpa a, u64 bytes)
 {
     struct jit *j = jit_of(c);
-    unsigned slot = (unsigned)(a >> PAGE_SHIFT) & (UNIT_PAGES - 1), memory = ENGINE_MEMORY_SLOTS;
+    unsigned slot = (unsigned)(a >> PAGE_SHIFT) & (UNIT_PAGES - 1);
     struct code_unit *u = j->pages[slot];
+    u64 left = 0;
     while (u) {
         unsigned i = 0;
         if (overlaps(u, a, a + bytes - 1)) {
-            memory = u->memory;
             unit_kill(j, u);
             j->count.invalidations++;
             u = j->pages[slot];
+            left = 0;
             continue;
         }
+        left |= chunks_on(u, a & PAGE_MASK);
         while (((unsigned)(u->range[i].at >> PAGE_SHIFT) & (UNIT_PAGES - 1)) != slot)
             i++;
         u = u->next_on_page[i];
     }
-    if (memory < ENGINE_MEMORY_SLOTS)
-        invalidate_paths(j);
-    return memory;
-}
-
-/* Units that were also made from other pages' memory do not say which: then all of it counts as in use. */
-bool invalidate_holds_memory(const struct vcpu *c, unsigned slot)
-{
-    const struct jit *j = jit_of(c);
-    return j->memory[slot] || j->foreign;
+    return left;
 }
 
 static void cut_keyed_links(struct jit *j)

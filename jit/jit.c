@@ -5,7 +5,7 @@
 #include "jit/jit_private.h"
 
 static const struct cpu_engine engine = {
-    .run = jit_run, .code_written = invalidate_written, .holds_memory = invalidate_holds_memory, .free = jit_free,
+    .run = jit_run, .code_written = invalidate_written, .free = jit_free,
 };
 
 static void destroy(struct jit *j)

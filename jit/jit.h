@@ -27,7 +27,7 @@ struct vcpu;
     X(vec, 1, "on|off: SSE and AVX on the host's vector unit") \
     X(x87, 1, "on|off: x87 on the host's") \
     X(hot, 2, "N: executions by the interpreter before code is translated") \
-    X(hotter, 256, "N: executions before a unit is made again as a superblock") \
+    X(hotter, 2000, "N: executions before a unit is made again as a superblock") \
     X(cache, 128, "N: MiB of code cache") \
     X(limit, 0, "N: translate only the first N units (0: all)") \
     X(count, 0, "on|off: count executed instructions exactly") \

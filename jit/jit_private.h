@@ -57,8 +57,6 @@ struct jit {
     /* units.c */
     struct code_unit **hash;        /* by physical address and mode */
     struct code_unit **pages;       /* by page: units made from code on pages of that slot */
-    u32 *memory;                    /* ENGINE_MEMORY_SLOTS: units per host page */
-    u64 foreign;                    /* units with ranges on other pages than their own */
     u64 deaths;                     /* counts units that died */
 
     /* dispatch.c: what is in force; kept up to date by jit_prepare */
@@ -119,9 +117,9 @@ void link_make(struct jit *j, struct code_link *l, struct code_unit *u, u64 key)
 void link_cut(struct jit *j, struct code_link *l);
 
 /* --- invalidate.c --- */
-unsigned invalidate_written(struct vcpu *c, gpa a, u64 bytes);      /* cpu_engine.code_written */
-bool invalidate_holds_memory(const struct vcpu *c, unsigned slot);  /* cpu_engine.holds_memory */
-/* After units have died: no table and no return address leads to them. */
+u64 invalidate_written(struct vcpu *c, gpa a, u64 bytes);      /* cpu_engine.code_written */
+/* Memory of dead units is going to be used again: no table and no return address leads there. (Until then, a return into a dead
+ * unit is harmless: its landing proves nothing and goes to the dispatcher.) */
 void invalidate_paths(struct jit *j);
 /* A new number for fetch translations; all links with keys are cut when numbers run out. */
 u16 invalidate_next_generation(struct jit *j);

@@ -25,15 +25,13 @@ bool units_new(struct jit *j)
 {
     j->hash = calloc(UNIT_HASH_SIZE, sizeof(*j->hash));
     j->pages = calloc(UNIT_PAGES, sizeof(*j->pages));
-    j->memory = calloc(ENGINE_MEMORY_SLOTS, sizeof(*j->memory));
-    return j->hash && j->pages && j->memory;
+    return j->hash && j->pages;
 }
 
 void units_free(struct jit *j)
 {
     free(j->hash);
     free(j->pages);
-    free(j->memory);
 }
 
 u32 unit_part(const struct vcpu *c, gla a, u64 rip)
@@ -66,14 +64,6 @@ static unsigned place_in(const struct code_unit *u, unsigned slot)
     return i;
 }
 
-static bool on_own_page(const struct code_unit *u)
-{
-    for (unsigned i = 0; i < u->ranges; i++)
-        if ((u->range[i].at & PAGE_MASK) != (u->pa & PAGE_MASK))
-            return false;
-    return true;
-}
-
 void unit_register(struct jit *j, struct code_unit *u)
 {
     struct code_unit **h = &j->hash[hash_of(u->pa, u->mode)];
@@ -89,8 +79,6 @@ void unit_register(struct jit *j, struct code_unit *u)
     struct code_segment *s = &j->segment[j->filling];
     u->next_in_segment = s->units;
     s->units = u;
-    j->memory[u->memory]++;
-    j->foreign += !on_own_page(u);
 }
 
 static void remove_from_pages(struct jit *j, struct code_unit *u)
@@ -114,16 +102,23 @@ static void remove_from_hash(struct jit *j, struct code_unit *u)
     *at = u->next_hash;
 }
 
+static void remove_from_jumps(struct jit *j, const struct code_unit *u)
+{
+    struct jit_jump *table = j->cpu->jit_jump;
+    for (unsigned i = 0; u->in_jump && i < JIT_JUMPS; i++)
+        if (table[i].host == (u64)(uintptr_t)(j->rx + u->entry))
+            table[i].key = 0;
+}
+
 void unit_kill(struct jit *j, struct code_unit *u)
 {
     if (u->dead)
         return;
+    remove_from_jumps(j, u);
     u->dead = true;
     j->deaths++;
     remove_from_hash(j, u);
     remove_from_pages(j, u);
-    j->memory[u->memory]--;
-    j->foreign -= !on_own_page(u);
     while (u->incoming)
         link_cut(j, u->incoming);
     for (unsigned i = 0; i < u->link_count; i++)

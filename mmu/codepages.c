@@ -138,22 +138,24 @@ void codepages_drain(struct physmap *p)
     free(list);
 }
 
-static void report(struct physmap *p, bool own, gpa a, u64 bytes)
+/* Returns the chunks that still hold code, as far as is known. */
+static u64 report(struct physmap *p, bool own, gpa a, u64 bytes)
 {
     if (!p->code_written)
-        return;
+        return ~(u64)0;
     if (own)
-        p->code_written(p->code_ctx, a, bytes);
-    else
-        stale_add(p, a & PAGE_MASK, code_chunks(a, bytes));
+        return p->code_written(p->code_ctx, a, bytes);
+    stale_add(p, a & PAGE_MASK, code_chunks(a, bytes));
+    return ~(u64)0;
 }
 
 /* ------------------------------------------------------------------------------------------ who calls ----- */
 
-void codepages_hit(struct physmap *p, const struct flat *f, gpa a, u64 bytes)
+/* Reports [a, a + bytes), in one page of f, at every address at which this memory stands. Chunks of it that hold no code any
+ * more lose their marks. */
+static void hit(struct physmap *p, const struct flat *f, gpa a, u64 bytes, bool own)
 {
-    u64 offset = f->ram_offset + (a - f->start);
-    bool own = physmap_own_thread(p);
+    u64 offset = f->ram_offset + (a - f->start), left = 0;
     gpa seen[16];
     unsigned n = 0;
     const struct flatmap *m = physmap_map(p);
@@ -163,10 +165,39 @@ void codepages_hit(struct physmap *p, const struct flat *f, gpa a, u64 bytes)
         if (g->ram == f->ram && offset >= g->ram_offset && offset - g->ram_offset <= g->last - g->start)
             seen[n++] = g->start + (offset - g->ram_offset);
     }
+    if (n == ARRAY_LEN(seen))
+        left = ~(u64)0;
     while (n)
-        report(p, own, seen[--n], bytes);
+        left |= report(p, own, seen[--n], bytes);
+    atomic_fetch_and(&f->ram->code[offset >> PAGE_SHIFT], ~code_chunks(offset, bytes) | left);
+}
+
+void codepages_hit(struct physmap *p, const struct flat *f, gpa a, u64 bytes)
+{
+    bool own = physmap_own_thread(p);
+
+    hit(p, f, a, bytes, own);
     if (!own && p->code_kick)
         p->code_kick(p->code_ctx);
+}
+
+/* Pages are used again for something else, and code may lie beside data for good. So what is left on a page goes after
+ * a number of slow writes, which doubles each time, since it comes back if it is still executed. */
+void codepages_slow_write(struct physmap *p, const struct flat *f, gpa a)
+{
+    enum { FIRST_LIMIT = 16, LAST_LIMIT = 1 << 20 };
+    gpa page = a & PAGE_MASK;
+    const u8 *host = f->host + (page - f->start);
+    struct slow_page *s = &p->slow_page[((uintptr_t)host >> PAGE_SHIFT) % ARRAY_LEN(p->slow_page)];
+
+    if (s->host != host)
+        *s = (struct slow_page){ host, 0, FIRST_LIMIT };
+    if (++s->count < s->limit)
+        return;
+    s->count = 0;
+    if (s->limit < LAST_LIMIT)
+        s->limit *= 2;
+    hit(p, f, page, PAGE_SIZE, true);
 }
 
 /* The map changed: code that was decoded where other memory stands now is as good as overwritten. */

@@ -83,8 +83,9 @@ void physmap_set_lock(struct physmap *p, void (*lock)(void *ctx), void (*unlock)
 /* --------------------------------------------- codepages.c: which pages hold decoded or translated code ----- */
 /* 64-byte chunks of physical pages that hold code. A page with such a chunk never has a write entry in any TLB, so that
  * each store to it comes to the slow path, which compares chunks. */
-/* Drop code in [a, a+bytes); never crosses a page. On the vCPU's own thread; the machine lock may be held, so it must not be taken. */
-typedef void code_written_fn(void *ctx, gpa a, u64 bytes);
+/* Drop code in [a, a+bytes); never crosses a page. On the vCPU's own thread; the machine lock may be held, so it must not be taken.
+ * Returns which 64-byte chunks of that page still hold code (bit n: chunk n). */
+typedef u64 code_written_fn(void *ctx, gpa a, u64 bytes);
 typedef void code_kick_fn(void *ctx);   /* another thread wrote code: make the vCPU call codepages_drain soon */
 void codepages_set_owner(struct physmap *p, code_written_fn *written, code_kick_fn *kick, void *ctx);
 /* Code of [a, a+bytes) is going to be decoded: call it BEFORE the bytes are read, then a write by another thread in between

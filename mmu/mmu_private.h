@@ -51,6 +51,7 @@ struct physmap {
     /* codepages.c */
     code_written_fn *code_written;
     code_kick_fn *code_kick;
+    struct slow_page { const u8 *host; u32 count, limit; } slow_page[1024];
     void *code_ctx;
     pthread_mutex_t stale_lock;
     struct stale *stale;                /* code written by other threads, not yet reported */
@@ -108,6 +109,8 @@ static inline u64 code_chunks(u64 offset, u64 bytes)
     unsigned first = (offset & 4095) >> 6, last = ((offset & 4095) + bytes - 1) >> 6;
     return (~(u64)0 >> (63 - (last - first))) << first;
 }
+/* The vCPU has written to a page that holds code, by the slow path: after some of that, the code goes. */
+void codepages_slow_write(struct physmap *p, const struct flat *f, gpa a);
 void codepages_hit(struct physmap *p, const struct flat *f, gpa a, u64 bytes);  /* in one page of f */
 void codepages_moved(struct physmap *p, const struct flatmap *before, const struct flatmap *after);
 

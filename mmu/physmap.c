@@ -425,8 +425,13 @@ void physmap_cpu_write(struct physmap *p, gpa a, const void *buf, unsigned bytes
     const struct flat *f = flat_find(physmap_map(p), a);
 
     if (likely(f && f->kind == REGION_RAM && bytes - 1 <= f->last - a)) {
+        const struct flat s = *f;
+        gpa page = a & PAGE_MASK;
         memcpy(f->host + (a - f->start), buf, bytes);
         physmap_note_write(p, f, a, bytes);
+        if (page >= s.start && s.last - page >= PAGE_SIZE - 1 && physmap_own_thread(p) &&
+            atomic_load_explicit(&s.ram->code[(s.ram_offset + (a - s.start)) >> PAGE_SHIFT], memory_order_relaxed))
+            codepages_slow_write(p, &s, a);
         return;
     }
     if (p->lock)

@@ -380,8 +380,14 @@ static u8 *slow_host(struct mmu *m, gpa pa, unsigned bytes, enum access access)
 
     if (!f || !f->host || f->last - pa < bytes - 1)
         return NULL;
-    if (access == ACCESS_WRITE && (f->kind != REGION_RAM || f->dirty || has_code(f, pa, bytes)))
-        return NULL;
+    if (access == ACCESS_WRITE) {
+        if (f->kind != REGION_RAM || f->dirty)
+            return NULL;
+        if (f->last - (pa & PAGE_MASK) >= PAGE_SIZE - 1 && (pa & PAGE_MASK) >= f->start)
+            codepages_slow_write(m->phys, f, pa);
+        if (has_code(f, pa, bytes))
+            return NULL;
+    }
     return f->host + (pa - f->start);
 }
 

@@ -584,10 +584,11 @@ END_TEST
 
 static unsigned written;
 static gpa written_at;
-static void on_written(void *ctx, gpa a, u64 bytes)
+static u64 on_written(void *ctx, gpa a, u64 bytes)
 {
     written++;
     written_at = a;
+    return ~(u64)0;
 }
 
 START_TEST(test_code)

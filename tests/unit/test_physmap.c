@@ -241,13 +241,14 @@ END_TEST
 /* ---- code pages ---- */
 static struct { gpa a; u64 bytes; } written[64];
 static unsigned written_count, kicks;
-static void on_written(void *ctx, gpa a, u64 bytes)
+static u64 on_written(void *ctx, gpa a, u64 bytes)
 {
     if (written_count < 64) {
         written[written_count].a = a;
         written[written_count].bytes = bytes;
     }
     written_count++;
+    return ~(u64)0;
 }
 static void on_kick(void *ctx) { kicks++; }
 
