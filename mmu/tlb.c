@@ -280,6 +280,14 @@ static void install(struct mmu *m, struct tlb_table *t, gla page, u64 tag_bits, 
     remembered_installed(m, t, w->global);
 }
 
+/* An entry that comes along with another access must not push out what is in use: source and destination of a copy would
+ * push out each other for ever. */
+static bool free_for(const struct tlb_table *t, gla page)
+{
+    u64 tag = t->entry[table_index(t, page)].tag;
+    return tag == TLB_INVALID || (tag & ~(u64)TLB_SLOW) == page;
+}
+
 bool tlb_fault(struct mmu *m, gla a, u32 error)
 {
     struct tlb_set *s = m->tlb->current;
@@ -323,15 +331,18 @@ static bool fill(struct mmu *m, gla a, enum access access, enum view view, struc
     h->pa = pa | (a & ~PAGE_MASK);
     h->host = host ? host + (a & ~PAGE_MASK) : NULL;
     /* What may be written may be read. */
-    install(m, set_table(s, view, access == ACCESS_FETCH ? ACCESS_FETCH : ACCESS_READ), page, host ? 0 : TLB_SLOW, addend,
-            pa, 0, &w);
+    struct tlb_table *reads = set_table(s, view, access == ACCESS_FETCH ? ACCESS_FETCH : ACCESS_READ);
+    if (access != ACCESS_WRITE || free_for(reads, page))
+        install(m, reads, page, host ? 0 : TLB_SLOW, addend, pa, 0, &w);
     if (access == ACCESS_FETCH || !w.writable)
         return true;
 
     bool code = host && has_code(f, pa, PAGE_SIZE);
     bool fast = host && f->kind == REGION_RAM && !f->dirty && !code;
-    install(m, set_table(s, view, ACCESS_WRITE), page, fast ? 0 : TLB_SLOW, fast ? addend : 0, pa,
-            code && f->kind == REGION_RAM && !f->dirty ? INFO_CODE : 0, &w);
+    struct tlb_table *writes = set_table(s, view, ACCESS_WRITE);
+    if (access == ACCESS_WRITE || free_for(writes, page))
+        install(m, writes, page, fast ? 0 : TLB_SLOW, fast ? addend : 0, pa,
+                code && f->kind == REGION_RAM && !f->dirty ? INFO_CODE : 0, &w);
     if (access == ACCESS_WRITE && !fast)
         h->host = NULL;
     return true;
