@@ -168,6 +168,7 @@ struct tlb_table {
     u64 *large;                     /* entries that are pieces of large pages... */
     u32 large_count;
     u64 huge[TLB_HUGE];             /* ...and the 1 GiB pages among those, addresses >> 30 */
+    u64 regions[64];                /* filter: 4 MiB of address space from which there may be pieces */
 };
 
 enum tlb_which { TLB_LOCAL = 1, TLB_GLOBAL = 2, TLB_ALL = 3 };

@@ -56,6 +56,9 @@ static inline unsigned take_lowest(u64 *bits)
 
 /* ----------------------------------------------------------------------------------------------- entries ----- */
 
+/* Bit of the region's filter. */
+static u32 region_bit(gla a) { return (u32)((a >> 22) * 0x9e3779b97f4a7c15u >> 52); }
+
 static void note_huge(struct tlb_table *t, u64 number)
 {
     if (t->huge_count > TLB_HUGE)
@@ -93,7 +96,9 @@ void table_put(struct tlb_table *t, u32 i, struct tlb_entry e, u64 info, bool gl
         bits_set(global ? &t->global : &t->local, i);
     if ((info & INFO_SHIFT) > PAGE_SHIFT) {
         t->large[i / 64] |= (u64)1 << (i % 64);
-        t->large_count++;
+        if (!t->large_count++)
+            memset(t->regions, 0, sizeof(t->regions));
+        t->regions[region_bit(e.tag) / 64] |= (u64)1 << (region_bit(e.tag) % 64);
         if ((info & INFO_SHIFT) == 30)
             note_huge(t, e.tag >> 30);
     }
@@ -254,6 +259,8 @@ unsigned table_flush_page(struct tlb_table *t, gla a, enum tlb_which which)
         return gone;
     if (unlikely(knows_huge(t, a >> 30)))
         return gone | flush_large(t, a, which, 0, t->size / 64);
+    if (!table_bit(t->regions, region_bit(a)))
+        return gone;
     return gone | flush_large(t, a, which, table_index(t, a >> 22 << 22) / 64, 1024 / 64);
 }
 static_assert(TLB_MIN >= 1024, "the pieces of a page of 4 MiB follow each other in every table");
