@@ -36,7 +36,15 @@ struct code_link {
 struct code_call { struct insn in; s32 offset; /* of the instruction */ struct code_unit *unit; };
 
 /* What code hands to jit_miss. */
-struct code_access { u8 bytes, access /* enum ir_access */, view, align; s32 offset; /* of the guest instruction */ u32 site; };
+struct code_access {
+    u8 bytes, access /* enum ir_access */, view, align;
+    s32 offset;                 /* of the guest instruction */
+    s32 site;                   /* where its site is, for the backend; 0: none */
+    u32 *misses;                /* counts misses of the site */
+} __attribute__((packed, aligned(4)));
+
+/* How often the site of an access missed, by the instruction's offset and the kind of access. */
+struct code_profile { s32 offset; u8 access; u32 misses; };
 
 struct code_range { gpa at; u32 bytes; };   /* on one page */
 enum { CODE_RANGES = 6 };
@@ -63,6 +71,8 @@ struct code_unit {
                                    with the 8 bytes at `key`, and leaves with LEAVE_LOOKUP if they differ */
     u32 key;                    /* cache offset */
     u32 agreed;                 /* check.c: how often it and the interpreter have */
+    struct code_profile *profile;   /* while `executed` counts */
+    u16 profiles;
     u64 *executed;              /* entries left until the unit is made again as a superblock, then code leaves with LEAVE_LOOKUP
                                    at its start; NULL: not counted */
 };

@@ -249,9 +249,11 @@ static struct code_unit *remake(struct jit *j, struct code_unit *u, const u8 *ho
     u32 part = u->part;
     unit_kill(j, u);
     j->super = true;
+    j->before = u;
     j->keep_flags = b && b->flags;
     u = compile_unit(j, pa, host, part);
     j->super = false;
+    j->before = NULL;
     j->count.units_remade += u != NULL;
     return u;
 }

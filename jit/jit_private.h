@@ -78,6 +78,7 @@ struct jit {
     unsigned max_guests;            /* for translate_unit: make it no longer than that */
     gpa next_pa;                    /* for translate_unit: the page behind the unit's, and its bytes (NULL: not known) */
     const u8 *next_host;
+    const struct code_unit *before; /* for the backend: the unit that is being made again, with its profile; NULL: none */
     bool super;                     /* for translate_unit: a superblock, follow likely branches */
     bool keep_flags;                /* for pass_flags: all flags live at the exits (liveness=off for this unit) */
 

@@ -298,6 +298,8 @@ bool emit_unit(struct jit *j, u8 *rw, const struct ir_unit *u, struct code_unit 
     e->tails = e->links = 0;
     memset(e->temp_reg, NO_REG, u->temps);
     find_last_uses(e);
+    out->profiles = 0;
+    out->profile = out->executed ? code_alloc(j, u->count * sizeof(struct code_profile)) : NULL;
     emit_entrances(e);
     e->ins = &u->ins[0];
     if (out->crosses)

@@ -78,6 +78,7 @@ static inline u16 emit_live_before(const struct emit *e)    /* flags live in fro
 struct fixed_code {
     u32 leave_link, leave_link_host, leave_landing, leave_lookup, leave_step, leave_step_host, lookup;
     u32 miss[3];                    /* by scratch register */
+    u32 miss_tlb[3];                /* the same for accesses without a site */
     u32 need[4];                    /* by enum ir_unit_kind */
     u32 interp, step;
 };

@@ -392,10 +392,11 @@ static void tail_miss(struct emit *e, struct tail *t)
     unsigned n = 0;
     while (scratch_regs[n] != t->reg)
         n++;
-    call_to(e, fixed->miss[n]);
-    static_assert(sizeof(struct code_access) == 12, "entry.c reads it");
-    const u32 *w = (const u32 *)&t->access;
-    for (unsigned i = 0; i < 3; i++)
+    call_to(e, t->access.site ? fixed->miss[n] : fixed->miss_tlb[n]);
+    static_assert(sizeof(struct code_access) == 20, "entry.c reads it");
+    u32 w[5];
+    memcpy(w, &t->access, sizeof w);
+    for (unsigned i = 0; i < 5; i++)
         put32(e, w[i]);
     put32(e, t->back - (e->at + 4));    /* from behind this word on */
 }

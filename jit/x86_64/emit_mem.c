@@ -12,6 +12,7 @@
  * where a look-up in the TLB costs six or more. TLB form, where addresses vary from one access to the next (IR_TLB).
  * Misses go to fixed code (entry.c) with what it must know behind the call: struct code_access and the way back.
  */
+#include "jit/jit_private.h"
 #include "jit/x86_64/emit.h"
 
 static const struct enc W = { .w = true }, D = { 0 };
@@ -80,25 +81,71 @@ static void segment(struct emit *e, const struct ir_ins *ins, unsigned p)
 /* --- the check ------------------------------------------------------------------------------------------------------ */
 
 /* Sites are given out by where the code stands, so that neighbours do not share one. */
-static u32 site_disp(struct emit *e, const struct ir_ins *ins)
+static s32 site_disp(struct emit *e, const struct ir_ins *ins)
 {
     u32 n = (e->at >> 4) % MMU_WRITE_SITES + (ins->cc == IR_READ ? 0 : MMU_WRITE_SITES);
-    return (u32)VCPU_DISP(mmu.site[0][0]) + (mode_view(e->u->mode) * MMU_SITES + n) * (u32)sizeof(struct mmu_site);
+    return VCPU_DISP(mmu.site[0][0]) + (s32)((mode_view(e->u->mode) * MMU_SITES + n) * sizeof(struct mmu_site));
 }
 
-static struct tail *miss(struct emit *e, const struct ir_ins *ins, unsigned p, u32 site)
+/* Where the misses of this access are counted. */
+static u32 *counter(struct emit *e, const struct ir_ins *ins)
 {
-    struct tail *t = emit_tail(e, TAIL_MISS, emit_jump_if(e, ins->bits & IR_ALIGN ? 5 : 7));
+    static u32 nobody;
+    struct code_unit *u = e->out;
+    if (!u->profile)
+        return &nobody;
+    struct code_profile *f = &u->profile[u->profiles++];
+    *f = (struct code_profile){ .offset = e->u->offset[ins->gi], .access = ins->cc };
+    return &f->misses;
+}
+
+static struct tail *miss(struct emit *e, const struct ir_ins *ins, unsigned p, s32 site, unsigned cc)
+{
+    struct tail *t = emit_tail(e, TAIL_MISS, emit_jump_if(e, cc));
     t->reg = (u8)p;
     t->access = (struct code_access){ .bytes = ins->size, .access = ins->cc, .view = (u8)mode_view(e->u->mode),
-        .align = ins->bits & IR_ALIGN ? (u8)(ins->size - 1) : 0, .offset = e->u->offset[ins->gi], .site = site };
+        .align = ins->bits & IR_ALIGN ? (u8)(ins->size - 1) : 0, .offset = e->u->offset[ins->gi], .site = site,
+        .misses = counter(e, ins) };
     return t;
+}
+
+/* Did the site of this access miss in more than one of eight executions, before the unit was made again? */
+static bool varies(struct emit *e, const struct ir_ins *ins)
+{
+    const struct code_unit *u = e->j->before;
+    for (unsigned i = 0; u && i < u->profiles; i++)
+        if (u->profile[i].offset == e->u->offset[ins->gi] && u->profile[i].access == ins->cc &&
+            u->profile[i].misses > e->j->opt.hotter / 8)
+            return true;
+    return false;
+}
+
+static bool two_scratch_left(const struct emit *e) { return e->taken == 1 || e->taken == 2 || e->taken == 4; }
+
+static void check_tlb(struct emit *e, const struct ir_ins *ins, unsigned p)
+{
+    bool write = ins->cc != IR_READ;
+    unsigned entry = emit_scratch(e), last = emit_scratch(e);
+    enc(e, W, 0x8b, entry, rm_reg(p));
+    enc(e, (struct enc){ .w = true, .imm_bytes = 1 }, 0xc1, 5, rm_reg(entry));      /* page number * 16 */
+    put8(e, PAGE_SHIFT - 4);
+    enc(e, W, 0x23, entry, rm_vcpu(write ? VCPU_DISP(mmu.wr_mask) : VCPU_DISP(mmu.rd_mask)));
+    enc(e, W, 0x03, entry, rm_vcpu(write ? VCPU_DISP(mmu.wr) : VCPU_DISP(mmu.rd)));
+    enc(e, W, 0x8d, last, rm_mem(p, ins->size - 1));
+    enc(e, (struct enc){ .w = true, .imm_bytes = 4 }, 0x81, 4, rm_reg(last));
+    put32(e, (u32)PAGE_MASK);
+    enc(e, W, 0x3b, last, rm_mem(entry, offsetof(struct tlb_entry, tag)));
+    struct tail *t = miss(e, ins, p, 0, 5);
+    enc(e, W, 0x03, p, rm_mem(entry, offsetof(struct tlb_entry, addend)));
+    t->back = e->at;
+    emit_release(e, entry);
+    emit_release(e, last);
 }
 
 static void check_site(struct emit *e, const struct ir_ins *ins, unsigned p)
 {
-    u32 site = site_disp(e, ins);
-    enc(e, W, 0x2b, p, rm_vcpu((s32)site));
+    s32 site = site_disp(e, ins);
+    enc(e, W, 0x2b, p, rm_vcpu(site));
     if (ins->bits & IR_ALIGN) {     /* offset in the page and alignment at once */
         enc(e, (struct enc){ .w = true, .imm_bytes = 4 }, 0xf7, 0, rm_reg(p));
         put32(e, ~(u32)(PAGE_SIZE - 1) | (ins->size - 1u));
@@ -106,8 +153,8 @@ static void check_site(struct emit *e, const struct ir_ins *ins, unsigned p)
         enc(e, (struct enc){ .w = true, .imm_bytes = 4 }, 0x81, 7, rm_reg(p));
         put32(e, PAGE_SIZE - ins->size);
     }
-    struct tail *t = miss(e, ins, p, site);
-    enc(e, W, 0x03, p, rm_vcpu((s32)site + 8));
+    struct tail *t = miss(e, ins, p, site, ins->bits & IR_ALIGN ? 5 : 7);
+    enc(e, W, 0x03, p, rm_vcpu(site + 8));
     t->back = e->at;
 }
 
@@ -118,7 +165,10 @@ void emit_ptr(struct emit *e, const struct ir_ins *ins)
     unsigned p = emit_def(e, ins->d);
     effective(e, ins, p);
     segment(e, ins, p);
-    check_site(e, ins, p);
+    if (!(ins->bits & IR_ALIGN) && two_scratch_left(e) && (ins->bits & IR_TLB || !e->j->opt.sites || varies(e, ins)))
+        check_tlb(e, ins, p);
+    else
+        check_site(e, ins, p);
 }
 
 /* --- fields of the vCPU -------------------------------------------------------------------------------------------- */

@@ -304,7 +304,7 @@ static void write_lookup(struct emit *e)
 /* What stands behind the call: struct code_access, then how far it is from behind that to where the unit goes on. */
 enum { AT_BYTES = offsetof(struct code_access, bytes), AT_VIEW = offsetof(struct code_access, view),
        AT_ALIGN = offsetof(struct code_access, align), AT_OFFSET = offsetof(struct code_access, offset),
-       AT_SITE = offsetof(struct code_access, site), AT_BACK = sizeof(struct code_access), AT_END = AT_BACK + 4 };
+       AT_SITE = offsetof(struct code_access, site), AT_MISSES = offsetof(struct code_access, misses), AT_BACK = sizeof(struct code_access), AT_END = AT_BACK + 4 };
 
 /* The C path. p: address; RSI: the data. All guest registers are in their places, RAX RDX RSI excepted, which are in
  * jit.temp[0..2]. */
@@ -376,6 +376,13 @@ static void write_miss(struct emit *e, unsigned n)
     u32 slow = e->at;
     write_miss_c(e, p);
 
+    fixed_places.miss_tlb[n] = e->at;
+    store(e, RAX, VCPU_DISP(jit.temp[0]));
+    store(e, RDX, VCPU_DISP(jit.temp[1]));
+    store(e, RSI, VCPU_DISP(jit.temp[2]));
+    pop(e, RSI);
+    emit_jump_to(e, slow);
+
     fixed_places.miss[n] = e->at;
     store(e, RAX, VCPU_DISP(jit.temp[0]));
     store(e, RDX, VCPU_DISP(jit.temp[1]));
@@ -398,6 +405,10 @@ static void write_miss(struct emit *e, unsigned n)
     enc(e, W, 0x8b, RDX, rm_mem(RDX, offsetof(struct tlb_entry, addend)));
     enc(e, W, 0x03, p, rm_reg(RDX));                            /* host address of the access */
     enc(e, W, 0x03, RDX, rm_reg(RAX));                          /* of its page */
+    push(e, RCX);
+    enc(e, W, 0x8b, RCX, rm_mem(RSI, AT_MISSES));
+    enc(e, D, 0xff, 0, rm_mem(RCX, 0));                         /* inc dword */
+    pop(e, RCX);
     push(e, RCX);                                               /* may be p: not changed from here on */
     enc(e, W, 0x63, RCX, rm_mem(RSI, AT_SITE));
     enc(e, W, 0x89, RAX, rm_index(RBP, RCX, 0, offsetof(struct mmu_site, page)));
