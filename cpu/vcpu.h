@@ -101,10 +101,10 @@ struct jit_hot {
     u8 x87_image[112];      /* for frstor, fnsave */
 };
 
-/* Where an indirect jump in translated code finds the code for a RIP: entry (rip ^ rip >> 10) % JIT_JUMPS, valid if its key is
+/* Where an indirect jump in translated code finds the code for a RIP: entry (rip ^ rip >> 12) % JIT_JUMPS, valid if its key is
  * RIP + jit.genkey. host: address of the unit's `entry`. */
 struct jit_jump { u64 key, host; };
-enum { JIT_JUMPS = 1024 };
+enum { JIT_JUMPS = 4096 };
 
 /* What a translator puts in the interpreter's place. */
 struct cpu_engine {

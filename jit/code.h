@@ -41,6 +41,7 @@ struct code_access {
     s32 offset;                 /* of the guest instruction */
     s32 site;                   /* where its site is, for the backend; 0: none */
     u32 *misses;                /* counts misses of the site */
+    struct code_unit *unit;
 } __attribute__((packed, aligned(4)));
 
 /* How often the site of an access missed, by the instruction's offset and the kind of access. */
@@ -71,6 +72,7 @@ struct code_unit {
                                    with the 8 bytes at `key`, and leaves with LEAVE_LOOKUP if they differ */
     u32 key;                    /* cache offset */
     u32 agreed;                 /* check.c: how often it and the interpreter have */
+    u16 straddles;                  /* accesses, grouped ones mostly, that did not lie on one page */
     struct code_profile *profile;   /* while `executed` counts */
     u16 profiles;
     u64 *executed;              /* entries left until the unit is made again as a superblock, then code leaves with LEAVE_LOOKUP

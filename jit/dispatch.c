@@ -138,7 +138,7 @@ static void fill_jump(struct jit *j, struct code_unit *u)
     if (rip != j->open.rip || !j->opt.indirect || !j->opt.chain || j->opt.check || j->mode & MODE_LIMITED ||
         (j->cs_base & ~PAGE_MASK) || u->part != UNIT_WHOLE)
         return;
-    c->jit_jump[(rip ^ rip >> 10) % JIT_JUMPS] =
+    c->jit_jump[(rip ^ rip >> 12) % JIT_JUMPS] =
         (struct jit_jump){ rip + c->jit.genkey, (u64)(uintptr_t)(j->rx + u->entry) };
     u->in_jump = true;
     j->count.jumps_filled++;
@@ -376,14 +376,28 @@ void jit_run(struct vcpu *c)
 
 /* --- what code calls --------------------------------------------------------------------------------------------------------- */
 
-u8 *jit_miss(struct vcpu *c, gla a, const struct code_access *access)
+/* Accesses off one base are checked together, which fails if they straddle two pages: a stack frame in the wrong place would make
+ * its function leave all the time. So the unit is made again without. */
+static void note_straddle(struct jit *j, struct code_unit *u)
 {
+    enum { ENOUGH = 16 };
+    if (u->dead || ++u->straddles < ENOUGH)
+        return;
+    j->no_group[dispatch_slot(u->pa)] = u->pa;
+    unit_kill(j, u);
+}
+
+u8 *jit_miss(struct vcpu *c, gla a, const struct code_access *data)
+{
+    const struct code_access access = *data;
     struct jit *j = jit_of(c);
     j->count.misses++;
-    bool ok = c->code_size != 8 || (is_canonical(a) && is_canonical(a + access->bytes - 1));
-    u8 *p = ok && !(a & access->align)
-                ? mmu_host(&c->mmu, a, access->bytes, access->access == IR_READ ? ACCESS_READ : ACCESS_WRITE, access->view)
+    bool ok = c->code_size != 8 || (is_canonical(a) && is_canonical(a + access.bytes - 1));
+    u8 *p = ok && !(a & access.align)
+                ? mmu_host(&c->mmu, a, access.bytes, access.access == IR_READ ? ACCESS_READ : ACCESS_WRITE, access.view)
                 : NULL;
+    if (!p && access.bytes > 8 && (a & ~PAGE_MASK) + access.bytes > PAGE_SIZE)
+        note_straddle(j, access.unit);
     if (!p || c->mmu.fetch_epoch[c->mmu.view] != j->epoch) {
         j->count.misses_to_step++;
         return NULL;
@@ -420,7 +434,7 @@ static bool run_one(struct jit *j, const struct insn *in, u64 at)
 static const void *code_here(struct jit *j)
 {
     struct vcpu *c = j->cpu;
-    struct jit_jump *e = &c->jit_jump[(c->rip ^ c->rip >> 10) % JIT_JUMPS];
+    struct jit_jump *e = &c->jit_jump[(c->rip ^ c->rip >> 12) % JIT_JUMPS];
     if (e->key != c->rip + c->jit.genkey)
         return NULL;
     c->jit.pc = page_rip(c, c->rip);

@@ -70,6 +70,7 @@ struct jit {
     u64 started_ns;
     struct jit_check *check;        /* check.c */
 
+    gpa no_group[4096];             /* units whose grouped accesses straddled pages, by their address: dispatch.c */
     gpa no_unit[256];               /* instructions on two pages that cannot be units, by their address */
 
     /* compile.c: workspace */
@@ -137,6 +138,7 @@ u32 jit_mode(const struct vcpu *c);         /* the mode word of the present stat
 struct code_unit *jit_unit_here(struct jit *j);
 /* Runs u until code leaves; flags in lazy form before and behind it, RIP set. */
 enum leave_reason jit_enter(struct jit *j, const struct code_unit *u);
+static inline unsigned dispatch_slot(gpa pa) { return (unsigned)(pa ^ pa >> 12) % 4096; }
 /* The interpreter executes the instruction at RIP because code left it to it. */
 void jit_step(struct jit *j);
 

@@ -39,7 +39,7 @@ static inline struct rm rm_code(u32 at)     /* cache offset */
 enum flags_at { FLAGS_DEAD, FLAGS_HOST /* EFLAGS */, FLAGS_SAVED /* vcpu.jit.flags */, FLAGS_BOTH };
 
 /* Code that stands behind the unit: what is rarely executed. */
-enum tail_kind { TAIL_MISS, TAIL_NEED, TAIL_STEP, TAIL_LINK, TAIL_LANDING, TAIL_GO, TAIL_AGAIN };
+enum tail_kind { TAIL_MISS, TAIL_NEED, TAIL_STEP, TAIL_LINK, TAIL_LANDING, TAIL_GO, TAIL_AGAIN, TAIL_LOOKUP };
 struct tail {
     u8 kind, flags;         /* enum flags_at there */
     u8 reg, spare;          /* MISS: the pointer's register */
@@ -101,6 +101,7 @@ emit_fn emit_ptr, emit_get, emit_put, emit_need, emit_interp, emit_guard, emit_j
     emit_icall, emit_ret, emit_step, emit_count;
 struct tail *emit_tail(struct emit *e, enum tail_kind kind, u32 from);
 void emit_tails(struct emit *e);
+void emit_lookup(struct emit *e);       /* to the code of RIP R11, by the table */
 void emit_crosses(struct emit *e);      /* at the start of a unit with code_unit.crosses */
 void emit_executed(struct emit *e);     /* counts the entry, for code_unit.executed */
 void emit_jump_to(struct emit *e, u32 to);              /* jmp to a cache offset */

@@ -67,6 +67,30 @@ struct tail *emit_tail(struct emit *e, enum tail_kind kind, u32 from)
     return t;
 }
 
+/* R11 = RIP, flags in memory: its code, by the table that dispatch.c fills. pc is set to the page. In line at every indirect
+ * jump, so that the host predicts each by itself. */
+void emit_lookup(struct emit *e)
+{
+    static_assert(JIT_JUMPS == 4096, "index: (rip ^ rip >> 12) % JIT_JUMPS");
+    enc(e, W, 0x8b, RCX, rm_reg(R11));
+    enc(e, (struct enc){ .w = true, .imm_bytes = 1 }, 0xc1, 5, rm_reg(RCX));    /* shr */
+    put8(e, 12);
+    enc(e, W, 0x33, RCX, rm_reg(R11));
+    enc(e, (struct enc){ .imm_bytes = 4 }, 0x81, 4, rm_reg(RCX));               /* and */
+    put32(e, JIT_JUMPS - 1);
+    enc(e, (struct enc){ .imm_bytes = 1 }, 0xc1, 4, rm_reg(RCX));               /* shl: 16 bytes each */
+    put8(e, 4);
+    enc(e, W, 0x8b, R10, rm_vcpu(VCPU_DISP(jit.genkey)));
+    enc(e, W, 0x03, R10, rm_reg(R11));
+    enc(e, W, 0x3b, R10, rm_index(RBP, RCX, 0, VCPU_DISP(jit_jump[0].key)));
+    emit_fill(e, emit_jump_if(e, 5), fixed->leave_lookup);
+    enc(e, W, 0x8b, R10, rm_reg(R11));
+    enc(e, (struct enc){ .w = true, .imm_bytes = 4 }, 0x81, 4, rm_reg(R10));
+    put32(e, (u32)PAGE_MASK);
+    enc(e, W, 0x89, R10, rm_vcpu(VCPU_DISP(jit.pc)));
+    enc(e, D, 0xff, 4, rm_index(RBP, RCX, 0, VCPU_DISP(jit_jump[0].host)));
+}
+
 static u32 lookup(struct emit *e) { return e->j->opt.indirect ? fixed->lookup : fixed->leave_lookup; }
 
 /* --- links ---------------------------------------------------------------------------------------------------------- */
@@ -248,7 +272,10 @@ void emit_ijmp(struct emit *e, const struct ir_ins *ins)
     flags_emit_leave(e, ins->flive);
     to_r11(e, ins);
     poll_lookup(e);
-    emit_jump_to(e, lookup(e));
+    if (e->j->opt.indirect)
+        emit_lookup(e);
+    else
+        emit_jump_to(e, fixed->leave_lookup);
 }
 
 void emit_icall(struct emit *e, const struct ir_ins *ins)
@@ -259,7 +286,9 @@ void emit_icall(struct emit *e, const struct ir_ins *ins)
     }
     flags_emit_leave(e, ins->flive);
     to_r11(e, ins);
-    call_to(e, lookup(e));
+    put8(e, 0xe8);
+    put32(e, 0);
+    emit_tail(e, TAIL_LOOKUP, e->at - 4);
     landing(e, ins->disp);
 }
 
@@ -393,10 +422,10 @@ static void tail_miss(struct emit *e, struct tail *t)
     while (scratch_regs[n] != t->reg)
         n++;
     call_to(e, t->access.site ? fixed->miss[n] : fixed->miss_tlb[n]);
-    static_assert(sizeof(struct code_access) == 20, "entry.c reads it");
-    u32 w[5];
+    static_assert(sizeof(struct code_access) == 28, "entry.c reads it");
+    u32 w[7];
     memcpy(w, &t->access, sizeof w);
-    for (unsigned i = 0; i < 5; i++)
+    for (unsigned i = 0; i < 7; i++)
         put32(e, w[i]);
     put32(e, t->back - (e->at + 4));    /* from behind this word on */
 }
@@ -438,6 +467,12 @@ static void one_tail(struct emit *e, struct tail *t)
         emit_fill(e, emit_jump_if(e, 5), lookup(e));
         emit_mov_imm(e, RCX, link_address(e, t->link));
         emit_jump_to(e, fixed->leave_landing);
+        break;
+    case TAIL_LOOKUP:
+        if (e->j->opt.indirect)
+            emit_lookup(e);
+        else
+            emit_jump_to(e, fixed->leave_lookup);
         break;
     case TAIL_AGAIN: tail_again(e); break;
     case TAIL_GO: go(e, t->link, t->need & 1, t->need & 2); break;

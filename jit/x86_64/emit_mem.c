@@ -105,7 +105,7 @@ static struct tail *miss(struct emit *e, const struct ir_ins *ins, unsigned p, s
     t->reg = (u8)p;
     t->access = (struct code_access){ .bytes = ins->size, .access = ins->cc, .view = (u8)mode_view(e->u->mode),
         .align = ins->bits & IR_ALIGN ? (u8)(ins->size - 1) : 0, .offset = e->u->offset[ins->gi], .site = site,
-        .misses = counter(e, ins) };
+        .misses = counter(e, ins), .unit = e->out };
     return t;
 }
 

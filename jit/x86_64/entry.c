@@ -274,29 +274,12 @@ static void write_exits(struct emit *e, u32 leave)
     reason(e, LEAVE_STEP, leave);
 }
 
-/* R11 = RIP, flags in memory: its code, by the table that dispatch.c fills. pc is set to the page. */
 static void write_lookup(struct emit *e)
 {
     place_underflow = e->at;
     enc(e, W, 0x8d, RSP, rm_mem(RSP, -8));      /* the bottom stays where it is */
     fixed_places.lookup = e->at;
-    move(e, RCX, R11);
-    enc(e, W, 0xc1, 5, rm_reg(RCX));            /* shr rcx, 10 */
-    put8(e, 10);
-    enc(e, W, 0x33, RCX, rm_reg(R11));
-    enc(e, (struct enc){ .imm_bytes = 4 }, 0x81, 4, rm_reg(RCX));
-    put32(e, JIT_JUMPS - 1);
-    enc(e, W, 0xc1, 4, rm_reg(RCX));            /* shl rcx, 4 */
-    put8(e, 4);
-    load(e, R10, VCPU_DISP(jit.genkey));
-    enc(e, W, 0x03, R10, rm_reg(R11));
-    enc(e, W, 0x3b, R10, rm_index(RBP, RCX, 0, VCPU_DISP(jit_jump[0].key)));
-    emit_fill(e, emit_jump_if(e, 5), fixed_places.leave_lookup);
-    move(e, R10, R11);
-    enc(e, (struct enc){ .w = true, .imm_bytes = 4 }, 0x81, 4, rm_reg(R10));
-    put32(e, (u32)PAGE_MASK);
-    store(e, R10, VCPU_DISP(jit.pc));
-    enc(e, D, 0xff, 4, rm_index(RBP, RCX, 0, VCPU_DISP(jit_jump[0].host)));
+    emit_lookup(e);
 }
 
 /* --- a site missed --------------------------------------------------------------------------------------------------- */

@@ -76,7 +76,7 @@ static const struct code *follow(struct vcpu *c, const struct code_link *l)
 
 static const struct code *jump(struct vcpu *c)
 {
-    const struct jit_jump *e = &c->jit_jump[(c->rip ^ c->rip >> 10) % JIT_JUMPS];
+    const struct jit_jump *e = &c->jit_jump[(c->rip ^ c->rip >> 12) % JIT_JUMPS];
     if (c->jit.poll || e->key != c->rip + c->jit.genkey)
         return NULL;
     stub.jumped++;
