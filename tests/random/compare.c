@@ -214,6 +214,17 @@ static bool known_difference(const struct run *a, const struct run *b, unsigned 
         !is_canonical(y->rip) && is_canonical(x->rip);
 }
 
+/* The program runs data, its stack or the interrupt table as code. Then flags in a frame are read as something else, which
+ * may be stale without exactflags. */
+static bool strayed(const struct run *a, unsigned at)
+{
+    const struct log_entry *e = &a->log[at < a->count ? at : a->count - 1];
+    const bool real = e->cs != GDT_CODE32 && e->cs != GDT_CODE32_3 && e->cs != GDT_CODE64 &&
+        e->cs != GDT_CODE64_3;
+    const u64 linear = e->cs == GDT_CODE16 ? PROGRAM + e->rip : real ? e->cs * 16u + e->rip : e->rip;
+    return !a->pure && e->kind == LOG_EVENT && (linear < PROGRAM || linear >= FUNCTIONS_END);
+}
+
 static bool ends_well(const struct run *r) { return r->count && r->log[r->count - 1].kind == LOG_END; }
 
 enum verdict compare_engines(const struct program *p, enum engine second, bool print)
@@ -234,7 +245,7 @@ enum verdict compare_engines(const struct program *p, enum engine second, bool p
         const unsigned at = compare_logs(&a, &b, &t, print);
         if (at != UINT32_MAX || !same_state(&a, &b, print) || !same_memory(&a, &b, print)) {
             if (v == SAME)
-                v = known_difference(&a, &b, at) ? KNOWN : t.doubt <= at ? UNDEFINED : DIFFERENT;
+                v = known_difference(&a, &b, at) ? KNOWN : t.doubt <= at || strayed(&a, at) ? UNDEFINED : DIFFERENT;
             if (print) {
                 print_vectors(&a, &b);
                 print_x87(&a);
