@@ -9,7 +9,7 @@
  * or makes jit_interp say so. Counting against a limit (the instruction-count clock) is a mode of its own, without links, so
  * that no unit starts which might overrun the limit.
  *
- * Generations. genkey << 48 is added to every address that a key proves. It is another number for each combination of mode, CS
+ * Generations. genkey is added to every address that a key proves. It is another random number for each combination of mode, CS
  * base and limit, and state of the fetch translations (mmu.fetch_epoch), so whatever leads from page to page stays
  * good exactly as long as the same pages are mapped there; and comes back to life when a mode returns.
  *
@@ -48,10 +48,10 @@ static void use_generation(struct jit *j)
     u64 h = (j->epoch ^ j->cs_base >> 4 ^ (u64)j->cs_limit << 7 ^ (u64)j->mode << 13) * 0x9e3779b97f4a7c15;
     struct generation *g = &j->generation[h >> 56 & (GENERATION_SLOTS - 1)];
     if (!g->number || g->mode != j->mode || g->epoch != j->epoch || g->cs_base != j->cs_base || g->cs_limit != j->cs_limit) {
-        u16 number = invalidate_next_generation(j);
+        u64 number = invalidate_next_generation(j);
         *g = (struct generation){ j->epoch, j->cs_base, j->cs_limit, j->mode, number };
     }
-    j->cpu->jit.genkey = (u64)g->number << 48;
+    j->cpu->jit.genkey = g->number;
 }
 
 void jit_prepare(struct jit *j)

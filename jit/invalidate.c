@@ -64,23 +64,14 @@ u64 invalidate_written(struct vcpu *c, gpa a, u64 bytes)
     return left;
 }
 
-static void cut_keyed_links(struct jit *j)
-{
-    for (unsigned i = 0; i < CODE_SEGMENTS; i++)
-        for (struct code_unit *u = j->segment[i].units; u; u = u->next_in_segment)
-            for (unsigned k = 0; k < u->link_count; k++)
-                if (u->links[k].to && u->links[k].key)
-                    link_cut(j, &u->links[k]);
-}
-
-u16 invalidate_next_generation(struct jit *j)
+/* At random, so that no address that the guest computes goes with the key of another generation: keys need not be forgotten when
+ * generations pass. A 64-bit generator of full period with a mixed output (Steele and others, SplitMix). */
+u64 invalidate_next_generation(struct jit *j)
 {
     j->count.generations++;
-    if (j->last_generation == 65535) {
-        cut_keyed_links(j);
-        memset(j->generation, 0, sizeof j->generation);
-        j->last_generation = 0;
-        invalidate_paths(j);
-    }
-    return ++j->last_generation;
+    u64 z = j->last_generation += 0x9e3779b97f4a7c15;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9;
+    z = (z ^ z >> 27) * 0x94d049bb133111eb;
+    z ^= z >> 31;
+    return z ? z : 1;
 }

@@ -1,6 +1,7 @@
 /* jit.c - a vCPU's translator: made, put into the interpreter's place, taken away. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/random.h>
 
 #include "jit/jit_private.h"
 
@@ -26,6 +27,11 @@ bool jit_new_with(struct vcpu *c, const struct jit_options *o, const struct back
     j->backend = backend;
     j->opt = *o;
     j->mode = ~0u;
+    if (getrandom(&j->last_generation, sizeof j->last_generation, 0) != sizeof j->last_generation) {
+        snprintf(err, errlen, "no random numbers from the host (getrandom)");
+        destroy(j);
+        return false;
+    }
     j->interpreted = calloc(insn_row_count, sizeof(*j->interpreted));
     if (!j->interpreted || !units_new(j))
         goto no_memory;

@@ -36,7 +36,7 @@ struct code_segment {
 };
 
 /* A number for everything that fetch translations of a mode depend on. */
-struct generation { u64 epoch, cs_base; u32 cs_limit, mode; u16 number; };
+struct generation { u64 epoch, cs_base; u32 cs_limit, mode; u64 number; };
 
 /* Private bit of code_unit.mode: instructions are counted against a limit, no links. */
 enum { MODE_LIMITED = 1 << MODE_BITS };
@@ -64,7 +64,7 @@ struct jit {
     u64 epoch, cs_base;
     u32 cs_limit;
     struct generation generation[GENERATION_SLOTS];
-    u16 last_generation;
+    u64 last_generation;            /* state of the generator of numbers */
     /* a link that waits for its target, or a jump for its entry in the table */
     struct { struct code_link *link; u64 rip, pc, evictions; bool lookup; } open;
     u64 started_ns;
@@ -123,8 +123,8 @@ u64 invalidate_written(struct vcpu *c, gpa a, u64 bytes);      /* cpu_engine.cod
 /* Memory of dead units is going to be used again: no table and no return address leads there. (Until then, a return into a dead
  * unit is harmless: its landing proves nothing and goes to the dispatcher.) */
 void invalidate_paths(struct jit *j);
-/* A new number for fetch translations; all links with keys are cut when numbers run out. */
-u16 invalidate_next_generation(struct jit *j);
+/* A new number for fetch translations, not 0. */
+u64 invalidate_next_generation(struct jit *j);
 
 /* --- compile.c --- */
 /* Makes a unit of the code at pa (host: that byte) for the present mode. NULL: it is the interpreter's. No unit may be running. */

@@ -505,13 +505,12 @@ static void emit_bts(struct emit *e, const struct ir_ins *ins) { bit_op(e, ins, 
 static void emit_btr(struct emit *e, const struct ir_ins *ins) { bit_op(e, ins, 6); }
 static void emit_btc(struct emit *e, const struct ir_ins *ins) { bit_op(e, ins, 7); }
 
-/* A zero source leaves the destination alone, on all hosts (AMD documents it, Intel does it); at 32 bits its upper half is the
- * host's business, so it is made explicit. */
+/* A zero source leaves the destination alone, on all hosts (AMD documents it, Intel does it), all 64 bits of it. */
 static void bit_scan(struct emit *e, const struct ir_ins *ins, u32 op)
 {
-    unsigned home = emit_home(e, ins->d), d = home != NO_REG ? home : emit_copy(e, ins->d, ins->size);
+    unsigned home = emit_home(e, ins->d), d = home != NO_REG ? home : emit_copy(e, ins->d, 8);
     enc(e, (struct enc){ .prefix = ins->size == 2 ? 0x66 : 0, .w = ins->size == 8 }, op, d, emit_rm(e, ins->a));
-    emit_defined(e, ins->d, d, ins->size);
+    emit_defined(e, ins->d, d, 8);
 }
 static void emit_bsf(struct emit *e, const struct ir_ins *ins) { bit_scan(e, ins, 0x0fbc); }
 static void emit_bsr(struct emit *e, const struct ir_ins *ins) { bit_scan(e, ins, 0x0fbd); }

@@ -3,14 +3,17 @@
  * Data and code are mapped where the host has them. Behind them, for the supervisor only: GDT (Linux's user and kernel
  * segments at their places), LDT (ldt_rows), TSS without I/O bitmap, IDT whose gates all have DPL 0.
  */
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "cpu/interp.h"
+#include "jit/jit_private.h"
 #include "tests/native/native.h"
 
 u8 *guest_data;
 struct vcpu *guest_cpu;
+u64 guest_translated;
 
 enum { RAM_BYTES = 1 << 20, DATA_PA = 0x20000, CODE_PA = 0x24000, TABLES_PA = 0x28000, TABLES_PAGES = 4 };
 #define TABLES_AT 0xffff900000000000
@@ -222,13 +225,65 @@ static void save(const struct vcpu *c, struct native_state *s)
     save_fp(c, s);
 }
 
-static bool execute(struct vcpu *c, const struct test_case *t)
+static bool interpret(struct vcpu *c, const struct test_case *t)
 {
+    c->rip += t->in.len;
     if (t->status == DECODE_TOO_LONG)
         return cpu_fault_code(c, EXC_GP, 0);
     if (t->status != DECODE_OK)
         return cpu_fault(c, EXC_UD);
     return interp_run_form(c, &t->in);
+}
+
+/* --- the translator ------------------------------------------------------------------------------------------------
+ */
+
+static struct jit *guest_jit;
+
+const char *guest_translate(const char *options)
+{
+    static char err[200];
+    struct jit_options o;
+    bool good = jit_options_parse(&o, options, err, sizeof(err));
+    o.check = 1; /* steps leave: INT3 is not to be executed */
+    if (!good || !jit_new(guest_cpu, &o, err, sizeof(err)))
+        return err;
+    guest_jit = guest_cpu->jit.jit;
+    return NULL;
+}
+
+/* Then there is nothing to compare, and a fault would be delivered. */
+static bool calls_interpreter(const struct ir_unit *u)
+{
+    for (unsigned i = 0; i < u->count; i++)
+        if (u->ins[i].op == IR_OP_interp && !u->ins[i].gi)
+            return true;
+    return false;
+}
+
+/* As a unit of its own: behind the instruction stands INT3, at which translated code leaves for the interpreter. What is
+ * left to the interpreter at the start, it executes. */
+static bool translate(struct vcpu *c, const struct test_case *t)
+{
+    const u64 rip = c->rip;
+    const u8 *host;
+    gpa pa;
+    if (cpu_stepping(c) || c->access_checks)
+        return interpret(c, t);
+    invalidate_written(c, CODE_PA + CODE_OFFSET, sizeof(t->bytes));
+    jit_prepare(guest_jit);
+    gla at = c->code_size == 8 ? rip : (u32)(c->seg[SEG_CS].base + rip);
+    if (!mmu_fetch(&c->mmu, at, c->mmu.view, &pa, &host))
+        return interpret(c, t);
+    struct code_unit *u = compile_unit(guest_jit, pa, host, unit_part(c, at, rip));
+    if (!u || calls_interpreter(&guest_jit->ir))
+        return interpret(c, t);
+    guest_translated++;
+    struct sigaction ours; /* the translator installs a handler when it is first entered; it would not survive the host's FS */
+    sigaction(SIGSEGV, NULL, &ours);
+    enum leave_reason why = jit_enter(guest_jit, u);
+    sigaction(SIGSEGV, &ours, NULL);
+    return why == LEAVE_STEP && c->rip == rip ? interpret(c, t) : c->exc.vector == 0xff;
 }
 
 void guest_run(struct native_state *s, const struct test_case *t)
@@ -240,8 +295,8 @@ void guest_run(struct native_state *s, const struct test_case *t)
     const u64 rip = s->rip;
     bool ok;
     do { /* a REP string instruction may stop in between */
-        c->rip = rip + t->in.len;
-        ok = execute(c, t);
+        c->rip = rip;
+        ok = guest_jit && t->status == DECODE_OK ? translate(c, t) : interpret(c, t);
     } while (ok && c->rip == rip && !t->step && t->in.rep);
     if (!ok)
         c->rip = rip;

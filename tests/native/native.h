@@ -77,6 +77,8 @@ bool case_make(struct test_case *t, const u64 *features);
 extern u8 *guest_data;
 extern struct vcpu *guest_cpu;
 const char *guest_setup(void);
+const char *guest_translate(const char *options); /* run cases by the translator; -accel's keys */
+extern u64 guest_translated; /* cases that went through translated code */
 void guest_run(struct native_state *s, const struct test_case *t);
 u64 guest_segment_base(u16 sel);
 

@@ -13,7 +13,8 @@
 
 static struct options {
     unsigned modes;   /* bit set of 2, 4, 8 */
-    const char *only; /* comma-separated mnemonics or groups */
+    const char *only;  /* comma-separated mnemonics or groups */
+    const char *accel; /* NULL: the interpreter */
     u64 seed, cases;
     bool list, all, one;
     unsigned row;
@@ -28,6 +29,7 @@ static const char usage[] =
     "  -cases N           cases per row of insn.def and mode (default 1000); 0: until a difference or Ctrl-C\n"
     "  -case ROW:NUMBER   just this case, as printed with a difference; needs -mode\n"
     "  -all               go on after a difference: the first one of each mnemonic\n"
+    "  -accel jit[,KEYS]  the translator in place of the interpreter\n"
     "  -list              what would run, and what not for which reason\n"
     "  -rules             what is not compared, and why\n"
     "  -h                 this text\n";
@@ -83,6 +85,10 @@ static void parse(int argc, char **argv)
             options.seed = number(v, o);
         } else if (!strcmp(o, "-cases")) {
             options.cases = number(v, o);
+        } else if (!strcmp(o, "-accel") && v) {
+            if (strcmp(v, "interp") && strncmp(v, "jit", 3))
+                fail("no such engine", v);
+            options.accel = *v == 'j' ? v + 3 + (v[3] == ',') : NULL;
         } else if (!strcmp(o, "-case")) {
             parse_case(v);
         } else {
@@ -253,6 +259,8 @@ int main(int argc, char **argv)
     const char *why = host_setup();
     if (!why)
         why = guest_setup();
+    if (!why && options.accel && (why = guest_translate(options.accel)))
+        fail("-accel", why);
     if (why) {
         printf("skipped: %s\n", why);
         return 77;

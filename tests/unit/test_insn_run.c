@@ -359,6 +359,7 @@ static void machine_of(unsigned mode)
         machine_protected();
     units_on();
     ck_assert(jit_options_parse(&o, NULL, err, sizeof err));
+    o.check = 1;        /* steps leave, units end at their exits */
     o.super = 0;
     o.exactflags = 1;       /* else flags that nobody reads may be stale where a unit leaves in its middle */
     o.cache = 32;

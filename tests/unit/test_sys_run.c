@@ -46,9 +46,9 @@ static const struct piece { u8 machines, insns; u16 flags; const char *bytes; u8
     P(M64 | M32, 2, 0, "\xb8\x10\x00\x00\x00\x8e\xc0"),                                 /* mov eax, S_DATA; mov es, eax */
     P(M64, 2, 0, "\x6a\x10\x0f\xa1"), P(M64, 3, 0, "\xb8\x10\x00\x00\x00\x8e\xe8\x90"), /* push, pop fs; mov gs; nop */
     P(M64, 1, 0, "\x0f\x01\xf8"), P(M64, 1, 0, "\xf3\x48\x0f\xae\xc0"), P(M64, 1, 0, "\xf3\x0f\xae\xca"),
-    P(M64 | M32, 1, EFL_STATUS, "\x0f\x20\xc0"), P(M64 | M32, 1, EFL_STATUS, "\x0f\x20\xd2"),
-    P(M64 | M32, 1, EFL_STATUS, "\x0f\x20\xd8"), P(M64 | M32, 1, EFL_STATUS, "\x0f\x20\xe2"),
-    P(M64 | M32, 1, EFL_STATUS, "\x0f\x21\xf8"),
+    P(M64 | M32, 2, 0, "\x0f\x20\xc0\x01\xd0"), P(M64 | M32, 2, 0, "\x0f\x20\xd2\x01\xd0"),
+    P(M64 | M32, 2, 0, "\x0f\x20\xd8\x01\xd0"), P(M64 | M32, 2, 0, "\x0f\x20\xe2\x01\xd0"),
+    P(M64 | M32, 2, 0, "\x0f\x21\xf8\x01\xd0"),
     P(ALL, 1, 0, "\x9b"), P(M64 | M32S, 1, 0, "\x0f\xae\x3f"), P(KERNEL, 1, 0, "\x0f\x31"), /* fwait, clflush [rdi], rdtsc */
     P(M64 | M32S, 2, 0, "\x0f\xa2\xb9\x05\x00\x00\x00"),                                /* cpuid; mov ecx, 5 */
     P(M64 | M32, 3, 0, "\xb9\x80\x00\x00\xc0\x0f\x32\xb9\x07\x00\x00\x00"),             /* rdmsr of EFER */
@@ -251,6 +251,7 @@ static void machine_make(unsigned which)
     C->cr2 = 0x123456789;
     memcpy(segments, C->seg, sizeof segments);
     ck_assert(jit_options_parse(&o, NULL, err, sizeof err));
+    o.check = 1;        /* steps leave, units end at their exits */
     o.super = 0;
     o.exactflags = 1;
     o.cache = 16;

@@ -231,8 +231,10 @@ END_TEST
 START_TEST(what_is_left)
 {
     machine(LONG64);
-    ck_assert(!MAKE(CODE, "\x0f\x0b"));                         /* ud2 first: the interpreter's */
+    ck_assert(!MAKE(CODE, "\x06"));                             /* no such instruction first: the interpreter's */
     ck_assert_ptr_nonnull(result.reason);
+    ck_assert(MAKE(CODE, "\x0f\x0b"));                          /* ud2 */
+    ck_assert_int_eq(last()->op, IR_OP_step);
     ck_assert(MAKE(CODE, "\x90\x0f\x0b"));
     ck_assert_int_eq(last()->op, IR_OP_step);
     ck_assert_uint_eq(last()->gi, 1);
@@ -302,7 +304,8 @@ START_TEST(other_modes)
     ck_assert_int_eq(last()->imm, 0x13);
     ck_assert(MAKE(CODE, "\xe8\x10\x00"));
     ck_assert_int_eq(last()->op, IR_OP_call);
-    ck_assert(!MAKE(CODE, "\x0f\x00\xc0"));                     /* sldt: not in real mode */
+    ck_assert(MAKE(CODE, "\x0f\x00\xc0"));                      /* sldt: not in real mode */
+    ck_assert_int_eq(last()->op, IR_OP_step);
     machine_end();
     machine(FLAT32);
     ck_assert(MAKE(CODE, "\x40\xeb\x10"));
