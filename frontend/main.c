@@ -268,6 +268,10 @@ static void start_engine(const struct options *o)
     char err[ERR_MAX], why[ERR_MAX - 64];
     if (o->engine != ENGINE_JIT)
         return;
+    if (!jit_available()) {
+        fprintf(stderr, "shadow86: no translator for this host yet: the interpreter runs the guest (-accel interp)\n");
+        return;
+    }
     if (jit_options_parse(&jit, o->jit_keys, why, sizeof why) && jit_new(pc_cpu(run.pc), &jit, why, sizeof why))
         return;
     snprintf(err, sizeof err, "-accel jit: %s", why);

@@ -33,7 +33,7 @@ struct options {
     unsigned serial_count;              /* -serial given so many times */
     const char *monitor;                /* NULL: the default */
     const char *debugcon;
-    enum engine { ENGINE_INTERP, ENGINE_JIT } engine;
+    enum engine { ENGINE_JIT, ENGINE_INTERP } engine;
     char jit_keys[1024];                /* "key=value,..." for jit_options_parse, which accepts them */
     bool snapshot;
     bool nographic;

@@ -61,7 +61,7 @@ static bool accel_help(struct parse *p)
 {
     puts("jit      the translator ('tcg' means the best there is, this one)\n"
          "check    the translator, with the interpreter in lockstep: stops at the first difference\n"
-         "interp   the reference interpreter (default)\n"
+         "interp   the reference interpreter\n"
          "Keys of -accel jit,KEY=VALUE and -jit KEY=VALUE:");
     jit_options_help(stdout);
     p->o->done = true;

@@ -49,6 +49,8 @@ no_memory:
     return false;
 }
 
+bool jit_available(void) { return host_backend.emit; }
+
 bool jit_new(struct vcpu *c, const struct jit_options *o, char *err, size_t errlen)
 {
     return jit_new_with(c, o, &host_backend, err, errlen);

@@ -46,6 +46,7 @@ struct jit_options {
 bool jit_options_parse(struct jit_options *o, const char *text, char *err, size_t errlen);
 void jit_options_help(FILE *to);
 
+bool jit_available(void);   /* there is a backend for this host */
 /* Gives c a translator; from then on cpu_run uses it. False: one line in err. */
 bool jit_new(struct vcpu *c, const struct jit_options *o, char *err, size_t errlen);
 void jit_free(struct vcpu *c);          /* writes the statistics */

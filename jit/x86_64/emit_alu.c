@@ -294,9 +294,11 @@ static void emit_dec(struct emit *e, const struct ir_ins *ins) { unary(e, ins, 0
 static void emit_not(struct emit *e, const struct ir_ins *ins) { unary(e, ins, 0xf7, 2); }
 static void emit_neg(struct emit *e, const struct ir_ins *ins) { unary(e, ins, 0xf7, 3); }
 
+/* A failed comparison may leave all 64 bits of the destination alone, so the copy has them. */
 static void emit_cmpxchg(struct emit *e, const struct ir_ins *ins)
 {
-    struct rm d = start(e, ins);
+    bool copy = ir_is_gpr(ins->d) && ins->size == 4 && in_memory(e, ins->d);
+    struct rm d = copy ? rm_reg(emit_copy(e, ins->d, 8)) : emit_rm(e, ins->d);
     struct enc how = locked(ins);
     struct rm a = source(e, ins->a, ins->size, false);
     enc(e, how, ins->size == 1 ? 0x0fb0 : 0x0fb1, a.reg, d);
