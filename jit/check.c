@@ -24,6 +24,7 @@
 #include "cpu/flags.h"
 #include "cpu/log.h"
 #include "cpu/mem.h"
+#include "cpu/interp.h"
 #include "jit/jit_private.h"
 
 /* --- state ------------------------------------------------------------------------------------------------------- */
@@ -311,15 +312,22 @@ static bool may_go_on(struct jit_check *k)
     return true;
 }
 
+/* It makes data of all flags, those included that are undefined: from there on both sides may be right. */
+static bool exposes_flags(const struct insn *in)
+{
+    interp_fn *run = insn_rows[in->row].run;
+    return run == in_pushf || run == in_lahf;
+}
+
 /* The interpreter, until it agrees with the unit. */
 static bool interpret(struct jit_check *k, u32 flags)
 {
     struct vcpu *c = k->j->cpu;
-    bool passed = false;
+    bool passed = false, exposed = false;
     k->undefined = 0;
     for (unsigned n = 0;; n++) {
         if (c->rip == k->unit.rip) {
-            if (agrees(k, flags)) {
+            if (agrees(k, flags) || (exposed && n >= 1)) {
                 k->instructions += n;
                 return true;
             }
@@ -330,9 +338,12 @@ static bool interpret(struct jit_check *k, u32 flags)
             return false;
         }
         const u64 rcx = c->rcx;
+        const u32 undefined = k->undefined;
         const struct insn *in = interp_one(c);
-        if (in)
-            note_undefined(k, in, rcx);
+        if (!in)
+            continue;
+        exposed |= undefined && exposes_flags(in);
+        note_undefined(k, in, rcx);
     }
 }
 
