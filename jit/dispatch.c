@@ -461,7 +461,8 @@ const void *jit_step_call(struct vcpu *c, const struct code_call *call)
         cpu_raise(c, PEND_TIMER);
     const void *code = NULL;
     c->jit.temp[3] = LEAVE_RETURN;
-    if (!atomic_load_explicit(&c->jit.poll, memory_order_relaxed) && !cpu_stepping(c) && !c->access_checks && !c->debugged) {
+    /* IF may have been set: an interrupt that waited while it was not has raised no poll since */
+    if (!cpu_requests(c) && !cpu_stepping(c) && !c->access_checks && !c->debugged) {
         jit_prepare(j);
         c->jit.temp[3] = LEAVE_LOOKUP;
         code = code_here(j);
