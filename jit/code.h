@@ -53,6 +53,8 @@ enum { CODE_RANGES = 6 };
 struct code_unit {
     gpa pa;                     /* of the first guest byte */
     u32 mode;                   /* enum ir_mode */
+    u32 part;                   /* of its page that lies inside of CS: units.c */
+    struct code_unit *next_hash;        /* finding a unit looks at no more than what stands above */
     u32 entry, entry_host;      /* cache offsets, backend.h */
     u32 size;                   /* bytes of host code */
     u16 flags_in;               /* flags that it reads (all: it reads some or passes some on) */
@@ -63,10 +65,8 @@ struct code_unit {
     u16 link_count;
     struct code_link *links;
     struct code_link *incoming;
-    struct code_unit *next_hash;
     struct code_unit *next_in_segment;
     struct code_unit *next_on_page[CODE_RANGES];
-    u32 part;                   /* of its page that lies inside of CS: units.c */
     bool in_jump;               /* it was in the table of indirect jumps */
     bool crosses;               /* its first instruction ends on the next page, range[1]. Its code compares pc + PAGE_SIZE + genkey
                                    with the 8 bytes at `key`, and leaves with LEAVE_LOOKUP if they differ */
