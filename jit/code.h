@@ -42,7 +42,7 @@ struct code_access {
     s32 site;                   /* where its site is, for the backend; 0: none */
     u32 *misses;                /* counts misses of the site */
     struct code_unit *unit;
-} __attribute__((packed, aligned(4)));
+} __attribute__((packed));    /* it stands among host code, at any address */
 
 /* How often the site of an access missed, by the instruction's offset and the kind of access. */
 struct code_profile { s32 offset; u8 access; u32 misses; };
