@@ -98,13 +98,6 @@ static void kill(struct icache *ic, struct block *b)
 
 /* --- writes ------------------------------------------------------------------------------------------------------ */
 
-/* The 64-byte chunks of a page that [a, a + bytes) touches. */
-static u64 chunks(gpa a, unsigned bytes)
-{
-    unsigned first = (a & ~PAGE_MASK) / CHUNK, last = (unsigned)((a & ~PAGE_MASK) + bytes - 1) / CHUNK;
-    return (~(u64)0 >> (63 - (last - first))) << first;
-}
-
 static u64 code_written(void *ctx, gpa first, u64 bytes)
 {
     struct vcpu *c = ctx;
@@ -117,7 +110,7 @@ static u64 code_written(void *ctx, gpa first, u64 bytes)
             *at = b->next_page;
             kill(ic, b);
         } else {
-            left |= here ? chunks(b->pa, b->bytes) : 0;
+            left |= here ? code_chunks(b->pa, b->bytes) : 0;
             at = &b->next_page;
         }
     }

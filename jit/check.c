@@ -665,23 +665,3 @@ bool check_here(struct jit *j)
         check_unit(k, u);
     return true;
 }
-
-void check_run(struct vcpu *c)
-{
-    struct jit *j = jit_of(c);
-    check_of(j);
-    for (;;) {
-        if (atomic_load_explicit(&c->jit.poll, memory_order_relaxed))
-            atomic_store(&c->jit.poll, 0);
-        if (unlikely(cpu_requests(c)) && !cpu_boundary(c))
-            return;
-        if (unlikely(c->debugged))
-            interp_debugged(c);
-        else if (unlikely(cpu_stepping(c)))
-            interp_step(c);
-        else if (unlikely(c->access_checks))
-            interp_blocks(c);
-        else
-            check_here(j);
-    }
-}

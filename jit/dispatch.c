@@ -352,10 +352,6 @@ void jit_run(struct vcpu *c)
 {
     struct jit *j = jit_of(c);
     u64 start = jit_now_ns();
-    if (j->opt.check) {
-        check_run(c);
-        return;
-    }
     for (;;) {
         /* first the signal, then what it tells of: whoever sets them does it the other way around */
         if (atomic_load_explicit(&c->jit.poll, memory_order_relaxed))
@@ -368,6 +364,8 @@ void jit_run(struct vcpu *c)
             interp_step(c);
         else if (unlikely(c->access_checks))
             interp_blocks(c);
+        else if (unlikely(j->opt.check))
+            check_here(j);
         else
             run_units(j);
     }

@@ -31,12 +31,9 @@ static bool overlaps(const struct code_unit *u, gpa first, gpa last)
 static u64 chunks_on(const struct code_unit *u, gpa page)
 {
     u64 chunks = 0;
-    for (unsigned i = 0; i < u->ranges; i++) {
-        unsigned first = (u->range[i].at & ~PAGE_MASK) / 64;
-        unsigned last = (unsigned)((u->range[i].at & ~PAGE_MASK) + u->range[i].bytes - 1) / 64;
+    for (unsigned i = 0; i < u->ranges; i++)
         if ((u->range[i].at & PAGE_MASK) == page)
-            chunks |= (~(u64)0 >> (63 - (last - first))) << first;
-    }
+            chunks |= code_chunks(u->range[i].at, u->range[i].bytes);
     return chunks;
 }
 

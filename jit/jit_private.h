@@ -143,7 +143,6 @@ static inline unsigned dispatch_slot(gpa pa) { return (unsigned)(pa ^ pa >> 12) 
 void jit_step(struct jit *j);
 
 /* --- check.c --- */
-void check_run(struct vcpu *c);             /* jit_run with check=on */
 bool check_here(struct jit *j);             /* one unit, at RIP; false: the interpreter has done something else */
 /* Must code leave this instruction to a step, because it would be done twice? */
 bool check_refuses(const struct insn *in);

@@ -87,6 +87,12 @@ void physmap_set_lock(struct physmap *p, void (*lock)(void *ctx), void (*unlock)
  * Returns which 64-byte chunks of that page still hold code (bit n: chunk n). */
 typedef u64 code_written_fn(void *ctx, gpa a, u64 bytes);
 typedef void code_kick_fn(void *ctx);   /* another thread wrote code: make the vCPU call codepages_drain soon */
+/* Bit n: the 64-byte chunk n of a page. Those that [offset, offset + bytes), in one page, touches. */
+static inline u64 code_chunks(u64 offset, u64 bytes)
+{
+    unsigned first = (offset & 4095) >> 6, last = ((offset & 4095) + bytes - 1) >> 6;
+    return (~(u64)0 >> (63 - (last - first))) << first;
+}
 void codepages_set_owner(struct physmap *p, code_written_fn *written, code_kick_fn *kick, void *ctx);
 /* Code of [a, a+bytes) is going to be decoded: call it BEFORE the bytes are read, then a write by another thread in between
  * is not missed. Flushes write entries. */

@@ -103,12 +103,6 @@ void physmap_note_write(struct physmap *p, const struct flat *f, gpa a, u64 byte
 bool physmap_own_thread(const struct physmap *p);
 
 /* -------------------------------------------------------------- codepages.c ----- */
-/* The code bits of the 64-byte chunks of [offset, offset+bytes) in one page. */
-static inline u64 code_chunks(u64 offset, u64 bytes)
-{
-    unsigned first = (offset & 4095) >> 6, last = ((offset & 4095) + bytes - 1) >> 6;
-    return (~(u64)0 >> (63 - (last - first))) << first;
-}
 /* The vCPU has written to a page that holds code, by the slow path: after some of that, the code goes. */
 void codepages_slow_write(struct physmap *p, const struct flat *f, gpa a);
 void codepages_hit(struct physmap *p, const struct flat *f, gpa a, u64 bytes);  /* in one page of f */

@@ -353,6 +353,15 @@ static void write_tlb_lookup(struct emit *e, unsigned p, bool write, u32 slow)
     emit_fill(e, emit_jump_if(e, 5), slow);
 }
 
+/* Room to work in; RSI = what stands behind the call. */
+static void miss_begins(struct emit *e)
+{
+    store(e, RAX, VCPU_DISP(jit.temp[0]));
+    store(e, RDX, VCPU_DISP(jit.temp[1]));
+    store(e, RSI, VCPU_DISP(jit.temp[2]));
+    pop(e, RSI);
+}
+
 static void write_miss(struct emit *e, unsigned n)
 {
     unsigned p = scratch_regs[n];
@@ -360,17 +369,11 @@ static void write_miss(struct emit *e, unsigned n)
     write_miss_c(e, p);
 
     fixed_places.miss_tlb[n] = e->at;
-    store(e, RAX, VCPU_DISP(jit.temp[0]));
-    store(e, RDX, VCPU_DISP(jit.temp[1]));
-    store(e, RSI, VCPU_DISP(jit.temp[2]));
-    pop(e, RSI);
+    miss_begins(e);
     emit_jump_to(e, slow);
 
     fixed_places.miss[n] = e->at;
-    store(e, RAX, VCPU_DISP(jit.temp[0]));
-    store(e, RDX, VCPU_DISP(jit.temp[1]));
-    store(e, RSI, VCPU_DISP(jit.temp[2]));
-    pop(e, RSI);
+    miss_begins(e);
     enc(e, W, 0x63, RDX, rm_mem(RSI, AT_SITE));
     enc(e, W, 0x03, p, rm_index(RBP, RDX, 0, 0));               /* offset in the page -> address */
     enc(e, D, 0x0fb6, RAX, rm_mem(RSI, AT_ALIGN));
@@ -391,8 +394,7 @@ static void write_miss(struct emit *e, unsigned n)
     push(e, RCX);
     enc(e, W, 0x8b, RCX, rm_mem(RSI, AT_MISSES));
     enc(e, D, 0xff, 0, rm_mem(RCX, 0));                         /* inc dword */
-    pop(e, RCX);
-    push(e, RCX);                                               /* may be p: not changed from here on */
+    /* RCX may be p: not changed from here on */
     enc(e, W, 0x63, RCX, rm_mem(RSI, AT_SITE));
     enc(e, W, 0x89, RAX, rm_index(RBP, RCX, 0, offsetof(struct mmu_site, page)));
     enc(e, W, 0x89, RDX, rm_index(RBP, RCX, 0, offsetof(struct mmu_site, base)));
@@ -457,17 +459,23 @@ static void write_need(struct emit *e, unsigned kind)
     emit_jump_to(e, fixed_places.leave_step);
 }
 
-/* RCX = struct code_call; flags in memory, before and after. */
-static void write_interp(struct emit *e, u32 leave)
+/* function(vcpu, RCX = struct code_call), with all guest state in the vCPU; its result is in RAX. */
+static void call_with_state(struct emit *e, const void *function)
 {
-    fixed_places.interp = e->at;
     store(e, RCX, VCPU_DISP(jit.left));
     guest_registers(e, true);
     to_c_stack(e);
     unload_units(e);
     enc(e, W, 0x8d, RDI, rm_mem(RBP, -VCPU_BIAS));
     load(e, RSI, VCPU_DISP(jit.left));
-    call_c(e, (const void *)jit_interp);
+    call_c(e, function);
+}
+
+/* RCX = struct code_call; flags in memory, before and after. */
+static void write_interp(struct emit *e, u32 leave)
+{
+    fixed_places.interp = e->at;
+    call_with_state(e, (const void *)jit_interp);
     to_code_stack(e);
     enc(e, D, 0x0fb6, RCX, rm_reg(RAX));
     guest_registers(e, false);
@@ -482,13 +490,7 @@ static void write_interp(struct emit *e, u32 leave)
 static void write_step(struct emit *e, u32 leave_stored)
 {
     fixed_places.step = e->at;
-    store(e, RCX, VCPU_DISP(jit.left));
-    guest_registers(e, true);
-    to_c_stack(e);
-    unload_units(e);
-    enc(e, W, 0x8d, RDI, rm_mem(RBP, -VCPU_BIAS));
-    load(e, RSI, VCPU_DISP(jit.left));
-    call_c(e, (const void *)jit_step_call);
+    call_with_state(e, (const void *)jit_step_call);
     enc(e, W, 0x85, RAX, rm_reg(RAX));
     emit_fill(e, emit_jump_if(e, 4), leave_stored);
     to_code_stack(e);
