@@ -142,6 +142,8 @@ struct vcpu {
 
     struct mmu mmu;             /* paging mode, TLB */
     struct jit_jump jit_jump[JIT_JUMPS];
+    u8 jit_straddle[8][64];     /* translated code: copies of operands that lie on two pages, used in turn */
+    unsigned jit_straddles;
     const struct cpu_engine *engine;    /* the translator, NULL: the interpreter alone */
     u64 jit_room[2][SEG_COUNT]; /* translated code outside 64-bit mode: bytes from offset 0 on that may be read, written
                                    in a segment that is not flat; 0: ask the interpreter */

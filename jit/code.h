@@ -40,6 +40,7 @@ struct code_access {
     u8 bytes, access /* enum ir_access */, view, align;
     s32 offset;                 /* of the guest instruction */
     s32 site;                   /* where its site is, for the backend; 0: none */
+    u8 span, spare[3];          /* span: several accesses use the pointer, IR_SPAN */
     u32 *misses;                /* counts misses of the site */
     struct code_unit *unit;
 } __attribute__((packed));    /* it stands among host code, at any address */
@@ -67,12 +68,13 @@ struct code_unit {
     struct code_link *incoming;
     struct code_unit *next_in_segment;
     struct code_unit *next_on_page[CODE_RANGES];
-    bool in_jump;               /* it was in the table of indirect jumps */
+    u16 jumps;                  /* how often it was put into the table of indirect jumps; */
+    u16 jump;                   /* last at this place */
     bool crosses;               /* its first instruction ends on the next page, range[1]. Its code compares pc + PAGE_SIZE + genkey
                                    with the 8 bytes at `key`, and leaves with LEAVE_LOOKUP if they differ */
     u32 key;                    /* cache offset */
     u32 agreed;                 /* check.c: how often it and the interpreter have */
-    u16 straddles;                  /* accesses, grouped ones mostly, that did not lie on one page */
+    u16 straddles;                  /* grouped accesses that did not lie on one page */
     struct code_profile *profile;   /* while `executed` counts */
     u16 profiles;
     u64 *executed;              /* entries left until the unit is made again as a superblock, then code leaves with LEAVE_LOOKUP

@@ -138,9 +138,11 @@ static void fill_jump(struct jit *j, struct code_unit *u)
     if (rip != j->open.rip || !j->opt.indirect || !j->opt.chain || j->opt.check || j->mode & MODE_LIMITED ||
         (j->cs_base & ~PAGE_MASK) || u->part != UNIT_WHOLE)
         return;
-    c->jit_jump[(rip ^ rip >> 12) % JIT_JUMPS] =
-        (struct jit_jump){ rip + c->jit.genkey, (u64)(uintptr_t)(j->rx + u->entry) };
-    u->in_jump = true;
+    unsigned slot = (rip ^ rip >> 12) % JIT_JUMPS;
+    c->jit_jump[slot] = (struct jit_jump){ rip + c->jit.genkey, (u64)(uintptr_t)(j->rx + u->entry) };
+    if (!u->jumps || u->jump != slot)
+        u->jumps += u->jumps < UINT16_MAX;
+    u->jump = (u16)slot;
     j->count.jumps_filled++;
 }
 
@@ -385,16 +387,37 @@ static void note_straddle(struct jit *j, struct code_unit *u)
     unit_kill(j, u);
 }
 
+/* A load that straddles two pages of memory: a copy of the bytes, for the one access that follows. A guest instruction has no more
+ * of them than jit_straddle has places. */
+static u8 *straddling_load(struct vcpu *c, gla a, const struct code_access *access)
+{
+    unsigned first = PAGE_SIZE - (unsigned)(a & ~PAGE_MASK), rest = access->bytes - first;
+    if (access->access != IR_READ || access->span || access->bytes > sizeof c->jit_straddle[0] ||
+        (c->code_size != 8 && a + access->bytes > UINT32_MAX))
+        return NULL;
+    const u8 *low = mmu_host(&c->mmu, a, first, ACCESS_READ, access->view);
+    const u8 *high = low ? mmu_host(&c->mmu, a + first, rest, ACCESS_READ, access->view) : NULL;
+    if (!high)
+        return NULL;
+    u8 *copy = c->jit_straddle[c->jit_straddles++ % ARRAY_LEN(c->jit_straddle)];
+    memcpy(copy, low, first);
+    memcpy(copy + first, high, rest);
+    return copy;
+}
+
 u8 *jit_miss(struct vcpu *c, gla a, const struct code_access *data)
 {
     const struct code_access access = *data;
     struct jit *j = jit_of(c);
     j->count.misses++;
-    bool ok = c->code_size != 8 || (is_canonical(a) && is_canonical(a + access.bytes - 1));
-    u8 *p = ok && !(a & access.align)
-                ? mmu_host(&c->mmu, a, access.bytes, access.access == IR_READ ? ACCESS_READ : ACCESS_WRITE, access.view)
-                : NULL;
-    if (!p && access.bytes > 8 && (a & ~PAGE_MASK) + access.bytes > PAGE_SIZE)
+    bool ok = (c->code_size != 8 || (is_canonical(a) && is_canonical(a + access.bytes - 1))) && !(a & access.align);
+    bool straddles = (a & ~PAGE_MASK) + access.bytes > PAGE_SIZE;
+    u8 *p = NULL;
+    if (ok && straddles)
+        p = straddling_load(c, a, &access);
+    else if (ok)
+        p = mmu_host(&c->mmu, a, access.bytes, access.access == IR_READ ? ACCESS_READ : ACCESS_WRITE, access.view);
+    if (straddles && access.span)
         note_straddle(j, access.unit);
     if (!p || c->mmu.fetch_epoch[c->mmu.view] != j->epoch) {
         j->count.misses_to_step++;

@@ -34,7 +34,7 @@ static const char *const cc_names[16] = { "o", "no", "b", "ae", "e", "ne", "be",
                                           "s", "ns", "p", "np", "l", "ge", "le", "g" };
 static const char *const access_names[3] = { "read", "write", "rw" };
 static const char *const need_names[4] = { "sse", "avx", "x87", "mmx" };
-static const char *const bit_names[5] = { "lock", "poll", "align", "tlb", "likely" };
+static const char *const bit_names[] = { "lock", "poll", "align", "tlb", "likely", "span" };
 static const char *const field_names[IR_FIELD_COUNT] = {
 #define X(name, where) #name,
     IR_FIELDS(X)

@@ -260,6 +260,7 @@ static void rewrite(struct grouping *g, const struct group *x, struct moved *mov
     first->size = (u8)(x->high - x->low);
     first->cc = x->access;
     first->size2 = x->seg;
+    first->bits |= IR_SPAN;
 }
 
 void pass_group(struct ir_unit *u, struct pass_env *env)

@@ -105,7 +105,8 @@ static void remove_from_hash(struct jit *j, struct code_unit *u)
 static void remove_from_jumps(struct jit *j, const struct code_unit *u)
 {
     struct jit_jump *table = j->cpu->jit_jump;
-    for (unsigned i = 0; u->in_jump && i < JIT_JUMPS; i++)
+    unsigned first = u->jumps > 1 ? 0 : u->jump, last = u->jumps > 1 ? JIT_JUMPS - 1 : u->jump;
+    for (unsigned i = first; u->jumps && i <= last; i++)
         if (table[i].host == (u64)(uintptr_t)(j->rx + u->entry))
             table[i].key = 0;
 }

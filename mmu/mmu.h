@@ -15,11 +15,12 @@
 #define PAGE_SIZE 4096u
 #define PAGE_MASK (~(u64)4095)
 
-/* ------------------------------------------------------------------ ram.c: memory of the guest in a memfd ----- */
+/* ------------------------------------------------------------------ ram.c: memory of the guest --------------- */
 struct ram {
     u8 *base;           /* host address */
     u64 size;           /* bytes, a multiple of 4096 */
-    int fd;             /* memfd, sparse; windows map it a second time */
+    u8 *mapping;        /* what base lies in, aligned for large pages; its bytes */
+    u64 mapped;
     _Atomic u64 *code;  /* one word per page, one bit per 64-byte chunk that holds decoded code: codepages.c */
 };
 /* Returns NULL and one line in err if the host cannot give it. */

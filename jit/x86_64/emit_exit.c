@@ -422,10 +422,10 @@ static void tail_miss(struct emit *e, struct tail *t)
     while (scratch_regs[n] != t->reg)
         n++;
     call_to(e, t->access.site ? fixed->miss[n] : fixed->miss_tlb[n]);
-    static_assert(sizeof(struct code_access) == 28, "entry.c reads it");
-    u32 w[7];
+    static_assert(sizeof(struct code_access) == 32, "entry.c reads it");
+    u32 w[sizeof(struct code_access) / 4];
     memcpy(w, &t->access, sizeof w);
-    for (unsigned i = 0; i < 7; i++)
+    for (unsigned i = 0; i < ARRAY_LEN(w); i++)
         put32(e, w[i]);
     put32(e, t->back - (e->at + 4));    /* from behind this word on */
 }

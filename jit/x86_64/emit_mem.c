@@ -104,7 +104,7 @@ static struct tail *miss(struct emit *e, const struct ir_ins *ins, unsigned p, s
     struct tail *t = emit_tail(e, TAIL_MISS, emit_jump_if(e, cc));
     t->reg = (u8)p;
     t->access = (struct code_access){ .bytes = ins->size, .access = ins->cc, .view = (u8)mode_view(e->u->mode),
-        .align = ins->bits & IR_ALIGN ? (u8)(ins->size - 1) : 0, .offset = e->u->offset[ins->gi], .site = site,
+        .align = ins->bits & IR_ALIGN ? (u8)(ins->size - 1) : 0, .offset = e->u->offset[ins->gi], .site = site, .span = (ins->bits & IR_SPAN) != 0,
         .misses = counter(e, ins), .unit = e->out };
     return t;
 }
