@@ -6,8 +6,8 @@ target_compile_definitions(run-vectors PRIVATE VECTORS_EXCEPTIONS="${CMAKE_SOURC
 target_link_libraries(run-vectors PRIVATE shadow86_all PkgConfig::ZLIB)
 
 set(SHARED_DIR ${CMAKE_SOURCE_DIR}/../shared CACHE PATH "vectors and guests shared between checkouts")
-# By the interpreter, and by the translator where it agrees on flags that the manual leaves undefined.
-foreach(case sst286-a:interp rom80186:interp test386:interp iced-decoder:interp sst286-a:jit test386:jit)
+# By the interpreter and by the translator.
+foreach(case sst286-a:interp rom80186:interp test386:interp iced-decoder:interp sst286-a:jit rom80186:jit test386:jit sst286-a:check rom80186:check test386:check)
     string(REPLACE ":" ";" words ${case})
     list(GET words 0 suite)
     list(GET words 1 engine)

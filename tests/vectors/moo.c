@@ -244,7 +244,7 @@ static const char *why_excused(const char *folder, const char *name, const char 
 {
     const char *reason = known_difference(t);
     if (!reason)
-        reason = excused(name, (int)t->index);
+        reason = excused(name, (int)t->index, 0);
     return !reason && modern_differs(folder, opcode, t->index) ? "listed in the suite's modern-differs.txt" : reason;
 }
 

@@ -46,6 +46,8 @@ bool rig_set_engine(const char *accel, char *err, size_t errlen)
     return jit_options_parse(&jit, keys, err, errlen);
 }
 
+bool rig_translates(void) { return translated; }
+
 struct rig *rig_new(const char *cpu_model)
 {
     char err[300];

@@ -17,7 +17,8 @@ static size_t first_difference(const char *name, const u8 *want, const u8 *got, 
 {
     for (size_t i = 0; i < size; i++)
         if (want[i] != got[i]) {
-            const char *reason = excused(name, (int)i);
+            /* as bits of the 16-bit word in which it lies: flags are what is excused */
+            const char *reason = excused(name, (int)i, (unsigned)(want[i] ^ got[i]) << i % 2 * 8);
             if (!reason)
                 return i;
             excuse(t, reason);

@@ -4,6 +4,7 @@
  * all pass, 1 if any fails, 2 for a wrong call or a folder without vectors.
  */
 #include <dirent.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,8 +22,8 @@ static const struct format formats[] = {
 
 static struct { unsigned files; unsigned long passed, failed, excused; } total;
 
-/* ------------------------------------------------------------------ exceptions.txt: FILE NUMBER|* REASON ----- */
-static struct { char file[40]; int number; char reason[120]; } *exceptions;
+/* ------------------------------------------------ exceptions.txt: [jit:]FILE NUMBER[-LAST[/BITS]]|* REASON ----- */
+static struct { char file[40]; bool jit; int first, last; unsigned bits; char reason[120]; } *exceptions;
 static unsigned exception_count;
 
 static void load_exceptions(const char *path)
@@ -30,22 +31,29 @@ static void load_exceptions(const char *path)
     char line[300];
     FILE *f = fopen(path, "re");
     while (f && fgets(line, sizeof line, f)) {
-        char file[40], number[16], reason[120];
-        if (line[0] == '#' || sscanf(line, "%39s %15s %119[^\n]", file, number, reason) != 3)
+        char file[40], numbers[32], reason[120];
+        if (line[0] == '#' || sscanf(line, "%39s %31s %119[^\n]", file, numbers, reason) != 3)
             continue;
         exceptions = realloc(exceptions, (exception_count + 1) * sizeof *exceptions);
-        strcpy(exceptions[exception_count].file, file);
-        strcpy(exceptions[exception_count].reason, reason);
-        exceptions[exception_count++].number = number[0] == '*' ? -1 : atoi(number);
+        __typeof__(exceptions) x = &exceptions[exception_count++];
+        x->jit = !strncmp(file, "jit:", 4);
+        strcpy(x->file, file + 4 * x->jit);
+        strcpy(x->reason, reason);
+        x->bits = ~0u;
+        x->first = 0, x->last = INT_MAX;
+        int n = sscanf(numbers, "%d-%d/%x", &x->first, &x->last, &x->bits);
+        if (n == 1)
+            x->last = x->first;
     }
     if (f)
         fclose(f);
 }
 
-const char *excused(const char *file, int number)
+const char *excused(const char *file, int number, unsigned bits)
 {
     for (unsigned i = 0; i < exception_count; i++)
-        if (!strcmp(exceptions[i].file, file) && (exceptions[i].number < 0 || exceptions[i].number == number))
+        if (!strcmp(exceptions[i].file, file) && exceptions[i].first <= number && number <= exceptions[i].last &&
+            !(bits & ~exceptions[i].bits) && (!exceptions[i].jit || rig_translates()))
             return exceptions[i].reason;
     return NULL;
 }

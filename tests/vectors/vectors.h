@@ -19,6 +19,7 @@ void rig_write(struct rig *r, gpa a, const void *buf, size_t n);
 void rig_read(struct rig *r, gpa a, void *buf, size_t n);
 /* "interp", "jit,key=value...", "check,...": for the rigs to come. False: one line in err. */
 bool rig_set_engine(const char *accel, char *err, size_t errlen);
+bool rig_translates(void);      /* that engine is not the interpreter */
 /* Runs until HLT or so many instructions; false if the limit came first. */
 bool rig_run_to_halt(struct rig *r, unsigned limit);
 void rig_enter_real_mode(struct rig *r);        /* reset, A20 on, CS:IP and the rest to be set by the caller */
@@ -41,7 +42,7 @@ void run_iced(const char *folder, const char *name, struct tally *t);
 void run_test386(const char *folder, const char *name, struct tally *t);
 
 /* Known exceptions (exceptions.txt): reason if case `number` of `file` is listed, else NULL. */
-const char *excused(const char *file, int number);
+const char *excused(const char *file, int number, unsigned bits /* that differ */);
 /* Counts a case that differs for a known reason; reasons are listed with their counts at the end. */
 void excuse(struct tally *t, const char *reason);
 
