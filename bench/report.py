@@ -158,7 +158,7 @@ def mebibytes(size):
 DERIVED = {
     "translation time / run time": ("translate_ns", "run_ns"),
     "host bytes / guest byte": ("host_bytes_emitted", "guest_bytes_translated"),
-    "host instructions / guest instruction": ("host_insns_emitted", "insns_translated"),
+    "host instructions / guest instruction": ("host_insns_executed", "insns_executed"),
     "share of interpreted instructions": ("insns_interpreted", "insns_executed"),
 }
 

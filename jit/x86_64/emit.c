@@ -92,14 +92,14 @@ void emit_mov_imm(struct emit *e, unsigned reg, u64 v)
     if (v == (u32)v) {
         if (reg & 8)
             put8(e, 0x41);
-        put8(e, (u8)(0xb8 | (reg & 7)));
+        put_opcode(e, (u8)(0xb8 | (reg & 7)));
         put32(e, (u32)v);
     } else if ((s64)v == (s32)v) {
         enc(e, (struct enc){ .w = true, .imm_bytes = 4 }, 0xc7, 0, rm_reg(reg));
         put32(e, (u32)v);
     } else {
         put8(e, reg & 8 ? 0x49 : 0x48);
-        put8(e, (u8)(0xb8 | (reg & 7)));
+        put_opcode(e, (u8)(0xb8 | (reg & 7)));
         put64(e, v);
     }
 }

@@ -59,6 +59,7 @@ struct emit {
     const struct ir_ins *ins;       /* being emitted */
     u8 *rw;                         /* the cache, writable, from offset 0 */
     u32 at, end;                    /* cache offset of the next byte; of the first that is not ours */
+    u32 insns, insns_counted;      /* instructions emitted; and of those, emit_count has accounted for */
     bool full;                      /* looked at once, when the unit is done */
     /* emit.c */
     u8 flags;                       /* enum flags_at */
@@ -111,6 +112,7 @@ void emit_fill(struct emit *e, u32 field, u32 to);      /* rel32 field leads to 
 
 /* --- encode.c: bytes. All take care of REX and of displacement sizes. --- */
 void put8(struct emit *e, u8 v);
+void put_opcode(struct emit *e, u8 v);      /* the same, and counts an instruction, as enc and enc_vex do */
 void put32(struct emit *e, u32 v);
 void put64(struct emit *e, u64 v);
 /* opcode: 0xOO, 0x0fOO, 0x0f38OO, 0x0f3aOO. prefix: 0, 0x66, 0xf3, 0xf2 (mandatory, or operand size). w: REX.W. reg8, rm8: the operand is

@@ -185,7 +185,7 @@ static void emit_bswap(struct emit *e, const struct ir_ins *ins)
     if (ins->size == 8 || d & 8)
         put8(e, (u8)(0x40 | (ins->size == 8 ? 8 : 0) | (d & 8 ? 1 : 0)));
     put8(e, 0x0f);
-    put8(e, (u8)(0xc8 | (d & 7)));
+    put_opcode(e, (u8)(0xc8 | (d & 7)));
     emit_defined(e, ins->d, d, ins->size);
 }
 
@@ -209,7 +209,7 @@ static void emit_cdq(struct emit *e, const struct ir_ins *ins)
 {
     if (ins->size != 4)
         put8(e, ins->size == 8 ? 0x48 : 0x66);
-    put8(e, 0x99);
+    put_opcode(e, 0x99);
 }
 
 /* --- arithmetic ----------------------------------------------------------------------------------------------------- */
@@ -556,9 +556,9 @@ static void emit_putfl(struct emit *e, const struct ir_ins *ins)
     e->flags = ins->flive ? FLAGS_SAVED : FLAGS_DEAD;
 }
 
-static void emit_clc(struct emit *e, const struct ir_ins *ins) { put8(e, 0xf8); }
-static void emit_stc(struct emit *e, const struct ir_ins *ins) { put8(e, 0xf9); }
-static void emit_cmc(struct emit *e, const struct ir_ins *ins) { put8(e, 0xf5); }
+static void emit_clc(struct emit *e, const struct ir_ins *ins) { put_opcode(e, 0xf8); }
+static void emit_stc(struct emit *e, const struct ir_ins *ins) { put_opcode(e, 0xf9); }
+static void emit_cmc(struct emit *e, const struct ir_ins *ins) { put_opcode(e, 0xf5); }
 
 static void emit_insn(struct emit *e, const struct ir_ins *ins) { insn_emit(e, ins); }
 

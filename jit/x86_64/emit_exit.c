@@ -23,7 +23,7 @@ static const struct enc W = { .w = true }, D = { 0 };
 
 u32 emit_jump(struct emit *e)
 {
-    put8(e, 0xe9);
+    put_opcode(e, 0xe9);
     put32(e, 0);
     return e->at - 4;
 }
@@ -31,7 +31,7 @@ u32 emit_jump(struct emit *e)
 u32 emit_jump_if(struct emit *e, unsigned cc)
 {
     put8(e, 0x0f);
-    put8(e, (u8)(0x80 | cc));
+    put_opcode(e, (u8)(0x80 | cc));
     put32(e, 0);
     return e->at - 4;
 }
@@ -52,7 +52,7 @@ void emit_jump_to(struct emit *e, u32 to) { emit_fill(e, emit_jump(e), to); }
 
 static void call_to(struct emit *e, u32 to)
 {
-    put8(e, 0xe8);
+    put_opcode(e, 0xe8);
     put32(e, to - (e->at + 4));
 }
 
@@ -204,10 +204,10 @@ static void zero_exit(struct emit *e, const struct ir_ins *ins, bool if_zero)
         else
             enc(e, (struct enc){ .rm8 = ins->size == 1 }, ins->size == 2 ? 0x0fb7 : 0x0fb6, RCX, a);
     }
-    put8(e, 0xe3);                      /* jrcxz */
+    put_opcode(e, 0xe3);                      /* jrcxz */
     if (if_zero) {
         put8(e, 2);
-        put8(e, 0xeb);                  /* jmp over the jump */
+        put_opcode(e, 0xeb);                  /* jmp over the jump */
         put8(e, 5);
         go_if(e, emit_jump(e), l, ins->bits & IR_POLL, ins->fexit);
     } else {
@@ -245,7 +245,7 @@ void emit_call(struct emit *e, const struct ir_ins *ins)
         go(e, l, poll, ins->flive);
         return;
     }
-    put8(e, 0xe8);
+    put_opcode(e, 0xe8);
     put32(e, 0);
     go_if(e, e->at - 4, l, poll, ins->flive);
     landing(e, ins->disp);
@@ -286,7 +286,7 @@ void emit_icall(struct emit *e, const struct ir_ins *ins)
     }
     flags_emit_leave(e, ins->flive);
     to_r11(e, ins);
-    put8(e, 0xe8);
+    put_opcode(e, 0xe8);
     put32(e, 0);
     emit_tail(e, TAIL_LOOKUP, e->at - 4);
     landing(e, ins->disp);
@@ -301,7 +301,7 @@ void emit_ret(struct emit *e, const struct ir_ins *ins)
     flags_emit_leave(e, ins->flive);
     to_r11(e, ins);
     poll_lookup(e);
-    put8(e, 0xc3);
+    put_opcode(e, 0xc3);
 }
 
 /* --- the interpreter ------------------------------------------------------------------------------------------------ */
@@ -363,13 +363,24 @@ void emit_interp(struct emit *e, const struct ir_ins *ins)
     e->flags = ins->flive ? FLAGS_SAVED : FLAGS_DEAD;
 }
 
-void emit_count(struct emit *e, const struct ir_ins *ins)
+/* Flags stay as they are. */
+static void add_to(struct emit *e, s32 field, s32 n)
 {
     unsigned s = emit_scratch(e);
-    enc(e, W, 0x8b, s, rm_vcpu(VCPU_DISP(icount)));
-    enc(e, W, 0x8d, s, rm_mem(s, (s32)ins->imm));
-    enc(e, W, 0x89, s, rm_vcpu(VCPU_DISP(icount)));
+    enc(e, W, 0x8b, s, rm_vcpu(field));
+    enc(e, W, 0x8d, s, rm_mem(s, n));
+    enc(e, W, 0x89, s, rm_vcpu(field));
     emit_release(e, s);
+}
+
+/* Beside the guest's instructions those of the host since the last count: what a unit executes but for tails, fixed code and
+ * what counts. */
+void emit_count(struct emit *e, const struct ir_ins *ins)
+{
+    u32 insns = e->insns;
+    add_to(e, VCPU_DISP(icount), (s32)ins->imm);
+    add_to(e, VCPU_DISP(jit.host_insns), (s32)(insns - e->insns_counted));
+    e->insns_counted = e->insns;
 }
 
 /* The link's place in out->links, where C finds it. */
@@ -385,9 +396,9 @@ void emit_executed(struct emit *e)
     enc(e, W, 0x8b, RCX, rm_mem(R10, 0));
     enc(e, W, 0x8d, RCX, rm_mem(RCX, -1));
     enc(e, W, 0x89, RCX, rm_mem(R10, 0));
-    put8(e, 0xe3);                      /* jrcxz over the next jump */
+    put_opcode(e, 0xe3);                      /* jrcxz over the next jump */
     put8(e, 2);
-    put8(e, 0xeb);
+    put_opcode(e, 0xeb);
     put8(e, 5);
     emit_tail(e, TAIL_AGAIN, emit_jump(e));
 }

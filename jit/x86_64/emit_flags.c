@@ -36,7 +36,7 @@ static void put_rax_back(struct emit *e, unsigned reg)
 void flags_save(struct emit *e)
 {
     unsigned aside = set_rax_aside(e);
-    put8(e, 0x9f);                                              /* lahf */
+    put_opcode(e, 0x9f);                                              /* lahf */
     enc(e, (struct enc){ .rm8 = true }, 0x0f90, 0, rm_reg(RAX));    /* seto al */
     enc(e, (struct enc){ 0 }, 0x89, RAX, saved());
     put_rax_back(e, aside);
@@ -56,9 +56,9 @@ void flags_to_host(struct emit *e)
         return;
     unsigned aside = set_rax_aside(e);
     enc(e, (struct enc){ 0 }, 0x8b, RAX, saved());
-    put8(e, 0x04);                                              /* add al, 127: OF if AL is 1 */
+    put_opcode(e, 0x04);                                              /* add al, 127: OF if AL is 1 */
     put8(e, 127);
-    put8(e, 0x9e);                                              /* sahf */
+    put_opcode(e, 0x9e);                                              /* sahf */
     put_rax_back(e, aside);
     e->flags = FLAGS_BOTH;
 }

@@ -17,6 +17,11 @@ static void put(struct emit *e, const void *v, u32 bytes)
 }
 
 void put8(struct emit *e, u8 v) { put(e, &v, 1); }
+void put_opcode(struct emit *e, u8 v)
+{
+    e->insns++;
+    put8(e, v);
+}
 void put32(struct emit *e, u32 v) { put(e, &v, 4); }
 void put64(struct emit *e, u64 v) { put(e, &v, 8); }
 
@@ -60,6 +65,7 @@ static bool needs_rex(struct enc how, unsigned reg, struct rm rm)
 void enc(struct emit *e, struct enc how, u32 opcode, unsigned reg, struct rm rm)
 {
     unsigned rex = rex_bits(reg, rm) | (how.w ? 8 : 0);
+    e->insns++;
     if (how.lock)
         put8(e, 0xf0);
     if (how.prefix)
@@ -78,6 +84,7 @@ void enc_vex(struct emit *e, unsigned pp, unsigned map, bool w, bool l, u8 opcod
              unsigned imm_bytes)
 {
     unsigned rex = rex_bits(reg, rm), low = (~vvvv & 15) << 3 | (l ? 4u : 0) | pp;
+    e->insns++;
     if (map == 1 && !w && !(rex & 3)) {
         put8(e, 0xc5);
         put8(e, (u8)((rex & 4 ? 0 : 0x80) | low));
