@@ -105,7 +105,7 @@ struct jit_hot {
 /* Where an indirect jump in translated code finds the code for a RIP: entry (rip ^ rip >> 12) % JIT_JUMPS, valid if its key is
  * RIP + jit.genkey. host: address of the unit's `entry`. */
 struct jit_jump { u64 key, host; };
-enum { JIT_JUMPS = 4096 };
+enum { JIT_JUMPS = 4096, JIT_STRADDLES = 16, JIT_STRADDLE_MAX = 128 };
 
 /* What a translator puts in the interpreter's place. */
 struct cpu_engine {
@@ -143,7 +143,7 @@ struct vcpu {
 
     struct mmu mmu;             /* paging mode, TLB */
     struct jit_jump jit_jump[JIT_JUMPS];
-    u8 jit_straddle[8][64];     /* translated code: copies of operands that lie on two pages, used in turn */
+    u8 jit_straddle[JIT_STRADDLES][JIT_STRADDLE_MAX];   /* translated code: copies of operands that lie on two pages, used in turn */
     unsigned jit_straddles;
     const struct cpu_engine *engine;    /* the translator, NULL: the interpreter alone */
     u64 jit_room[2][SEG_COUNT]; /* translated code outside 64-bit mode: bytes from offset 0 on that may be read, written

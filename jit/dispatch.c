@@ -387,8 +387,8 @@ static void note_straddle(struct jit *j, struct code_unit *u)
     unit_kill(j, u);
 }
 
-/* A load that straddles two pages of memory: a copy of the bytes, for the one access that follows. A guest instruction has no more
- * of them than jit_straddle has places. */
+/* A load that straddles two pages of memory: a copy of the bytes, which is used before JIT_STRADDLES others are made (a guest
+ * instruction has fewer; pass_group counts). */
 static u8 *straddling_load(struct vcpu *c, gla a, const struct code_access *access)
 {
     unsigned first = PAGE_SIZE - (unsigned)(a & ~PAGE_MASK), rest = access->bytes - first;

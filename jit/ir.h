@@ -74,7 +74,7 @@ enum ir_bits {
     IR_ALIGN = 4,       /* ptr: the address must be a multiple of size, else the instruction is the interpreter's (#GP) */
     IR_TLB = 8,         /* ptr: addresses vary here, look up the TLB straight away */
     IR_LIKELY = 16,     /* jcc, jz, jnz: usually taken */
-    IR_SPAN = 32,       /* ptr: for more than one access (pass_group), perhaps of several guest instructions */
+    IR_SPAN = 32,       /* ptr: for more than one access (pass_group), between which memory may change */
 };
 
 struct ir_ins {

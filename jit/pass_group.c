@@ -247,6 +247,22 @@ static void choose(struct grouping *g, unsigned limit)
 /* The pointer that replaces each temporary, and what to add to displacements off it. */
 struct moved { ir_val to; s32 add; };
 
+/* May the pointer lead to a copy of the bytes, where they straddle two pages? Not if something is stored meanwhile, nor if so many
+ * other copies are made that it is used again. */
+static bool copy_will_do(const struct grouping *g, const struct group *x)
+{
+    unsigned pointers = 0;
+    for (unsigned i = x->first; i <= x->last; i++) {
+        const struct ir_ins *ins = &g->u->ins[i];
+        const u8 *role = ir_rows[ins->op].role;
+        for (unsigned k = 0; k < 4; k++)
+            if (pass_value(ins, k) == IR_MEM && (role[k] == IR_ROLE_W || role[k] == IR_ROLE_X))
+                return false;
+        pointers += ins->op == IR_OP_ptr;
+    }
+    return x->access == IR_READ && pointers < JIT_STRADDLES;
+}
+
 static void rewrite(struct grouping *g, const struct group *x, struct moved *moved)
 {
     struct ir_ins *first = &g->u->ins[x->first];
@@ -260,7 +276,8 @@ static void rewrite(struct grouping *g, const struct group *x, struct moved *mov
     first->size = (u8)(x->high - x->low);
     first->cc = x->access;
     first->size2 = x->seg;
-    first->bits |= IR_SPAN;
+    if (!copy_will_do(g, x))
+        first->bits |= IR_SPAN;
 }
 
 void pass_group(struct ir_unit *u, struct pass_env *env)
