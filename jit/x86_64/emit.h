@@ -145,5 +145,11 @@ void emit_release(struct emit *e, unsigned reg);    /* gives back what emit_use 
 /* --- insn.c: IR_OP_insn, by the row's own encoding --- */
 bool insn_can(const struct insn *in);
 void insn_emit(struct emit *e, const struct ir_ins *ins);
+bool insn_host_has(unsigned feature);       /* enum cpuid_feature: this very CPU, and its kernel */
+
+/* --- emit_string.c, emit_gather.c: what stands in front of IR_OP_interp's call and usually does all of the instruction. They
+ * return the jump that is taken then, to be filled; 0: nothing stands there. Flags are in memory, before and behind. --- */
+u32 string_usual(struct emit *e, const struct insn *in);
+u32 gather_usual(struct emit *e, const struct insn *in);
 
 #endif

@@ -358,8 +358,13 @@ void emit_interp(struct emit *e, const struct ir_ins *ins)
     *call = (struct code_call){ .in = *e->u->guest[ins->gi], .offset = e->u->offset[ins->gi], .unit = e->out };
     if (e->flags == FLAGS_HOST)
         flags_save(e);
+    u32 done = string_usual(e, &call->in);
+    if (!done)
+        done = gather_usual(e, &call->in);
     emit_mov_imm(e, RCX, (u64)(uintptr_t)call);
     call_to(e, fixed->interp);
+    if (done)
+        emit_fill(e, done, e->at);
     e->flags = ins->flive ? FLAGS_SAVED : FLAGS_DEAD;
 }
 

@@ -45,7 +45,7 @@ static bool host_reports(unsigned feature)
            r[where[feature].reg] >> where[feature].bit & 1;
 }
 
-static bool host_has(unsigned feature)
+bool insn_host_has(unsigned feature)
 {
     static s8 known[CPUID_FEATURE_COUNT];
     const bool ymm = feature == CPUID_AVX || feature == CPUID_AVX2 || feature == CPUID_FMA || feature == CPUID_F16C;
@@ -101,7 +101,7 @@ static bool is_one_of(interp_fn *run, interp_fn *const *list, unsigned count)
 static bool row_can(unsigned row)
 {
     const struct insn_row *r = &insn_rows[row];
-    if (r->attr & (ATTR_SYS | ATTR_PRIV | ATTR_BRANCH | ATTR_GATHER) || !host_has(r->cpuid))
+    if (r->attr & (ATTR_SYS | ATTR_PRIV | ATTR_BRANCH | ATTR_GATHER) || !insn_host_has(r->cpuid))
         return false;
     if (r->attr & (ATTR_SSE | ATTR_MMX | ATTR_X87))
         return !is_one_of(r->run, left_alone, ARRAY_LEN(left_alone));
@@ -122,7 +122,7 @@ bool insn_can(const struct insn *in)
         known[in->row] = row_can(in->row) ? 1 : -1;
     if (known[in->row] < 0 || half_mmx(r, in))
         return false;
-    if (in->vex && r->attr & (ATTR_SSE | ATTR_MMX) && !host_has(in->vl == 32 && r->attr & ATTR_Y2 ? CPUID_AVX2 : CPUID_AVX))
+    if (in->vex && r->attr & (ATTR_SSE | ATTR_MMX) && !insn_host_has(in->vl == 32 && r->attr & ATTR_Y2 ? CPUID_AVX2 : CPUID_AVX))
         return false;
     for (unsigned i = 0; i < 4; i++)
         if (in->op[i].kind == OP_GPRH)
