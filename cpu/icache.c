@@ -121,7 +121,7 @@ static void code_kick(void *ctx)
 {
     struct vcpu *c = ctx;
     atomic_fetch_or(&c->pending, PEND_CODE);
-    atomic_store(&c->jit.poll, 1);
+    jit_poll(c);
 }
 
 /* --- building ---------------------------------------------------------------------------------------------------- */

@@ -183,7 +183,7 @@ static const u32 request_bits[] = {
 void cpu_request(struct vcpu *c, enum cpu_request r)
 {
     atomic_fetch_or(&c->pending, request_bits[r]);
-    atomic_store(&c->jit.poll, 1);
+    jit_poll(c);
     c->host->kick(c->host_ctx);
 }
 

@@ -82,9 +82,10 @@ struct lazy_flags { u64 zero, sign, carry; };
  * short displacements, so it stands right behind the general registers. */
 struct jit_hot {
     u64 pc;                 /* RIP of byte 0 of the page on which the running unit starts */
-    u64 genkey;             /* added to pc where a link proves that its page is still mapped: dispatch.c */
+    _Atomic u64 genkey;     /* added to pc where a link proves that its page is still mapped: dispatch.c. While poll is set, no_key: no
+                               link, return or indirect jump proves anything, so none of them needs to look at poll */
     u32 flags, flags2;      /* status flags between units, in the host's own format */
-    _Atomic u32 poll;       /* not 0: leave at the next poll. Set with every bit of pending */
+    _Atomic u32 poll;       /* not 0: leave at the next poll. Set with every bit of pending, by jit_poll */
     u8 vec_state;           /* 1: vector registers and MXCSR are in the host's registers; 2: and the upper halves */
     u8 x87_state;           /* 1: x87 registers are in the host's */
     u8 spare[2];
@@ -95,6 +96,7 @@ struct jit_hot {
     u64 reload;             /* a host address that goes on from C */
     u8 *stack;              /* the return-address stack that code_sp points into: its lowest byte */
     u32 host_mxcsr;
+    u64 no_key;             /* the key of no generation */
     u64 host_insns;         /* count=on: host instructions executed, as the backend counts them */
     /* The last x87 instruction run by translated code, as jit_x87_saved turns it into FIP, FOP, FDP: jit/need.c */
     u64 x87_pc, x87_ea;     /* pc of its unit; offset of the last memory operand */
@@ -102,10 +104,10 @@ struct jit_hot {
     u8 x87_image[112];      /* for frstor, fnsave */
 };
 
-/* Where an indirect jump in translated code finds the code for a RIP: entry (rip ^ rip >> 12) % JIT_JUMPS, valid if its key is
- * RIP + jit.genkey. host: address of the unit's `entry`. */
+/* Where an indirect jump in translated code finds the code for a RIP: entry rip % JIT_JUMPS, valid if its key is
+ * RIP + jit.genkey. host: address of the unit's `entry_jump`. */
 struct jit_jump { u64 key, host; };
-enum { JIT_JUMPS = 4096, JIT_STRADDLES = 16, JIT_STRADDLE_MAX = 128 };
+enum { JIT_JUMPS = 1 << 16 /* a remainder is one MOVZX */, JIT_STRADDLES = 16, JIT_STRADDLE_MAX = 128 };
 
 /* What a translator puts in the interpreter's place. */
 struct cpu_engine {
@@ -289,10 +291,17 @@ static inline bool cpu_stepping(const struct vcpu *c)
 {
     return (c->eflags & (EFL_TF | EFL_RF)) || c->shadow || (c->dr[7] & 0xff);
 }
+/* Makes translated code leave soon. In this order: who restores genkey looks at poll afterwards (dispatch.c). */
+static inline void jit_poll(struct vcpu *c)
+{
+    atomic_store(&c->jit.poll, 1);
+    atomic_store(&c->jit.genkey, c->jit.no_key);
+}
 static inline void cpu_raise(struct vcpu *c, u32 bits)      /* sets bits of pending on the vCPU's own thread */
 {
     atomic_fetch_or_explicit(&c->pending, bits, memory_order_relaxed);
     atomic_store_explicit(&c->jit.poll, 1, memory_order_relaxed);
+    atomic_store_explicit(&c->jit.genkey, c->jit.no_key, memory_order_relaxed);
 }
 static inline void cpu_set_shadow(struct vcpu *c, enum shadow s)
 {

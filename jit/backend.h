@@ -10,7 +10,8 @@
  * stack of translated code survives leaving; jit_reset_returns() empties it, which must be done whenever code goes.
  *
  * Flags between units. A unit has two entrances: `entry` expects the status flags in vcpu.jit.flags (or dead: nobody
- * reads them), `entry_host` expects them in the host's flags. A link says which it needs.
+ * reads them), `entry_host` expects them in the host's flags. A link says which it needs. `entry_jump` is `entry` for
+ * indirect jumps: it sets vcpu.jit.pc from the RIP that they have (in a register of the backend's choice).
  */
 #ifndef SHADOW86_BACKEND_H
 #define SHADOW86_BACKEND_H
@@ -34,7 +35,7 @@ struct backend {
     /* Writes the host's fixed code (entry, leaving, miss paths) at the start of the cache; returns its size in bytes, 0 if it
      * does not fit. Called once per cache. */
     u32 (*init)(struct jit *j, u8 *rw, u8 *rx, u32 room);
-    /* Emits u at cache offset `at`, at most `room` bytes. Fills out->entry, entry_host, size, links (allocated with
+    /* Emits u at cache offset `at`, at most `room` bytes. Fills out->entry, entry_host, entry_jump, size, links (allocated with
      * code_alloc). False: does not fit, nothing is lost but the memory. Called with u->ins passing ir_check. */
     bool (*emit)(struct jit *j, const struct ir_unit *u, struct code_unit *out, u32 at, u32 room);
     /* Can the host execute this guest instruction as an IR_OP_insn? (All its operands, on this very CPU, bit for bit as the interpreter
@@ -55,8 +56,8 @@ void jit_reset_returns(struct vcpu *c);
 void jit_returns_push(struct vcpu *c);
 void jit_returns_pop(struct vcpu *c);
 
-/* Indirect jumps: code may look into vcpu.jit_jump (cpu/vcpu.h) before it leaves with LEAVE_LOOKUP; the dispatcher fills it, for
- * 64-bit code and where CS's base is a multiple of the page size, and empties it whenever a unit dies.
+/* Indirect jumps: code may look into vcpu.jit_jump (cpu/vcpu.h) before it leaves with LEAVE_LOOKUP; the dispatcher fills it, where CS's base
+ * is a multiple of the page size, and empties it whenever a unit dies.
  *
  * Keys of links: LINK_RETURN: RIP + genkey. Others: pc of the target's page + genkey. 0 matches nothing. */
 

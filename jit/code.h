@@ -56,7 +56,7 @@ struct code_unit {
     u32 mode;                   /* enum ir_mode */
     u32 part;                   /* of its page that lies inside of CS: units.c */
     struct code_unit *next_hash;        /* finding a unit looks at no more than what stands above */
-    u32 entry, entry_host;      /* cache offsets, backend.h */
+    u32 entry, entry_host, entry_jump;  /* cache offsets, backend.h */
     u32 size;                   /* bytes of host code */
     u16 flags_in;               /* flags that it reads (all: it reads some or passes some on) */
     u16 guests;                 /* guest instructions */
@@ -68,8 +68,7 @@ struct code_unit {
     struct code_link *incoming;
     struct code_unit *next_in_segment;
     struct code_unit *next_on_page[CODE_RANGES];
-    u16 jumps;                  /* how often it was put into the table of indirect jumps; */
-    u16 jump;                   /* last at this place */
+    bool jumps;                 /* it has been put into the table of indirect jumps */
     bool crosses;               /* its first instruction ends on the next page, range[1]. Its code compares pc + PAGE_SIZE + genkey
                                    with the 8 bytes at `key`, and leaves with LEAVE_LOOKUP if they differ */
     u32 key;                    /* cache offset */

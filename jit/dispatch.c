@@ -43,6 +43,15 @@ static u32 counting(const struct jit *j)
     return j->cpu->icount_limit != UINT64_MAX ? MODE_COUNT_INSNS | MODE_LIMITED : j->opt.count ? MODE_COUNT_INSNS : 0;
 }
 
+/* Code may prove things, if nobody wants it to leave. poll is looked at afterwards: the other side writes poll first. */
+static void offer_key(struct jit *j)
+{
+    struct vcpu *c = j->cpu;
+    atomic_store(&c->jit.genkey, j->genkey);
+    if (atomic_load(&c->jit.poll))
+        atomic_store(&c->jit.genkey, c->jit.no_key);
+}
+
 static void use_generation(struct jit *j)
 {
     u64 h = (j->epoch ^ j->cs_base >> 4 ^ (u64)j->cs_limit << 7 ^ (u64)j->mode << 13) * 0x9e3779b97f4a7c15;
@@ -51,7 +60,8 @@ static void use_generation(struct jit *j)
         u64 number = invalidate_next_generation(j);
         *g = (struct generation){ j->epoch, j->cs_base, j->cs_limit, j->mode, number };
     }
-    j->cpu->jit.genkey = g->number;
+    j->genkey = g->number;
+    offer_key(j);
 }
 
 void jit_prepare(struct jit *j)
@@ -96,10 +106,10 @@ static bool link_key(const struct jit *j, const struct code_link *l, const struc
     if (offset != (u->pa & ~PAGE_MASK))
         return false;
     if (l->kind == LINK_RETURN) {
-        *key = c->rip + c->jit.genkey;
+        *key = c->rip + j->genkey;
         return true;
     }
-    *key = l->key ? page_rip(c, c->rip) + c->jit.genkey : 0;
+    *key = l->key ? page_rip(c, c->rip) + j->genkey : 0;
     if (l->key)
         return truncate_rip(c, j->open.pc + (u64)(s64)(l->target & ~4095)) == page_rip(c, c->rip);
     return l->target == (s32)offset && (u->pa & PAGE_MASK) == (l->from->pa & PAGE_MASK) && u->part == l->from->part;
@@ -129,20 +139,17 @@ static void close_link(struct jit *j, struct code_unit *u)
         link_make(j, l, u, key);
 }
 
-/* Code that computes a page by clearing RIP's low bits must be right with that. */
+/* The entry's place has the unit's place in its page as its low bits: where units.c looks for it. */
 static void fill_jump(struct jit *j, struct code_unit *u)
 {
     struct vcpu *c = j->cpu;
     u64 rip = c->rip;
     j->open.lookup = false;
     if (rip != j->open.rip || !j->opt.indirect || !j->opt.chain || j->opt.check || j->mode & MODE_LIMITED ||
-        (j->cs_base & ~PAGE_MASK) || u->part != UNIT_WHOLE)
+        (j->cs_base & ~PAGE_MASK))
         return;
-    unsigned slot = (rip ^ rip >> 12) % JIT_JUMPS;
-    c->jit_jump[slot] = (struct jit_jump){ rip + c->jit.genkey, (u64)(uintptr_t)(j->rx + u->entry) };
-    if (!u->jumps || u->jump != slot)
-        u->jumps += u->jumps < UINT16_MAX;
-    u->jump = (u16)slot;
+    c->jit_jump[rip % JIT_JUMPS] = (struct jit_jump){ rip + j->genkey, (u64)(uintptr_t)(j->rx + u->entry_jump) };
+    u->jumps = true;
     j->count.jumps_filled++;
 }
 
@@ -201,7 +208,7 @@ static bool prove(struct jit *j, struct code_unit *u)
 {
     gpa pa;
     const u8 *host;
-    u64 key = page_rip(j->cpu, j->cpu->rip) + PAGE_SIZE + j->cpu->jit.genkey;
+    u64 key = page_rip(j->cpu, j->cpu->rip) + PAGE_SIZE + j->genkey;
     if (!next_page(j, &pa, &host) || pa != (u->range[1].at & PAGE_MASK))
         return false;
     memcpy(j->rw + u->key, &key, sizeof key);
@@ -305,6 +312,8 @@ enum leave_reason jit_enter(struct jit *j, const struct code_unit *u)
 {
     struct vcpu *c = j->cpu;
     c->jit.pc = page_rip(c, c->rip);
+    if (atomic_load_explicit(&c->jit.genkey, memory_order_relaxed) != j->genkey)
+        offer_key(j);
     j->backend->flags_put(c, flags_status(c));
     enum leave_reason why = j->backend->enter(c, j->rx + u->entry);
     flags_set_status(c, j->backend->flags_get(c));
@@ -455,10 +464,9 @@ static bool run_one(struct jit *j, const struct insn *in, u64 at)
 static const void *code_here(struct jit *j)
 {
     struct vcpu *c = j->cpu;
-    struct jit_jump *e = &c->jit_jump[(c->rip ^ c->rip >> 12) % JIT_JUMPS];
-    if (e->key != c->rip + c->jit.genkey)
+    const struct jit_jump *e = &c->jit_jump[c->rip % JIT_JUMPS];
+    if (e->key != c->rip + j->genkey)
         return NULL;
-    c->jit.pc = page_rip(c, c->rip);
     return (const void *)(uintptr_t)e->host;
 }
 

@@ -32,6 +32,7 @@ bool jit_new_with(struct vcpu *c, const struct jit_options *o, const struct back
         destroy(j);
         return false;
     }
+    c->jit.no_key = invalidate_next_generation(j);
     j->interpreted = calloc(insn_row_count, sizeof(*j->interpreted));
     if (!j->interpreted || !units_new(j))
         goto no_memory;

@@ -64,6 +64,7 @@ struct jit {
     u64 epoch, cs_base;
     u32 cs_limit;
     struct generation generation[GENERATION_SLOTS];
+    u64 genkey;                     /* what vcpu.jit.genkey is while nobody polls */
     u64 last_generation;            /* state of the generator of numbers */
     /* a link that waits for its target, or a jump for its entry in the table */
     struct { struct code_link *link; u64 rip, pc, evictions; bool lookup; } open;
@@ -131,7 +132,7 @@ u64 invalidate_next_generation(struct jit *j);
 struct code_unit *compile_unit(struct jit *j, gpa pa, const u8 *host, u32 part);
 
 /* --- dispatch.c --- */
-/* Brings j->mode and vcpu.jit.genkey up to date. */
+/* Brings j->mode, j->genkey and vcpu.jit.genkey up to date. */
 void jit_prepare(struct jit *j);
 u32 jit_mode(const struct vcpu *c);         /* the mode word of the present state, enum ir_mode without MODE_COUNT_INSNS */
 /* The unit at RIP, made if it is time for that; else something was done by the interpreter, or a fault delivered: NULL. */

@@ -105,9 +105,8 @@ static void remove_from_hash(struct jit *j, struct code_unit *u)
 static void remove_from_jumps(struct jit *j, const struct code_unit *u)
 {
     struct jit_jump *table = j->cpu->jit_jump;
-    unsigned first = u->jumps > 1 ? 0 : u->jump, last = u->jumps > 1 ? JIT_JUMPS - 1 : u->jump;
-    for (unsigned i = first; u->jumps && i <= last; i++)
-        if (table[i].host == (u64)(uintptr_t)(j->rx + u->entry))
+    for (unsigned i = u->pa & ~PAGE_MASK; u->jumps && i < JIT_JUMPS; i += PAGE_SIZE)
+        if (table[i].host == (u64)(uintptr_t)(j->rx + u->entry_jump))
             table[i].key = 0;
 }
 

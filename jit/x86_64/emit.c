@@ -264,24 +264,38 @@ static bool wants_host_flags(const struct ir_unit *u)
     return false;
 }
 
-/* The two entrances; the main code follows. */
+/* From an indirect jump: R11 = RIP. */
+static void entry_jump(struct emit *e)
+{
+    e->out->entry_jump = e->at;
+    enc(e, (struct enc){ .w = mode_code_size(e->u->mode) == 8 }, 0x8d, R11, rm_mem(R11, -e->u->offset[0]));
+    enc(e, (struct enc){ .w = true }, 0x89, R11, rm_vcpu(VCPU_DISP(jit.pc)));
+}
+
+/* The entrances; the main code follows. */
 static void emit_entrances(struct emit *e)
 {
-    bool host = wants_host_flags(e->u);
     if (!e->u->flags_in) {
+        entry_jump(e);
         e->out->entry = e->out->entry_host = e->at;
         e->flags = FLAGS_DEAD;
-        return;
-    }
-    e->flags = host ? FLAGS_SAVED : FLAGS_HOST;
-    u32 first = e->at;
-    if (host)
+    } else if (wants_host_flags(e->u)) {
+        entry_jump(e);
+        e->out->entry = e->at;
+        e->flags = FLAGS_SAVED;
         flags_to_host(e);
-    else
+        e->out->entry_host = e->at;
+        e->flags = FLAGS_HOST;
+    } else {
+        e->out->entry_host = e->at;
+        e->flags = FLAGS_HOST;
         flags_save(e);
-    e->out->entry = host ? first : e->at;
-    e->out->entry_host = host ? e->at : first;
-    e->flags = host ? FLAGS_HOST : FLAGS_SAVED;
+        u32 over = emit_jump(e);
+        entry_jump(e);
+        emit_fill(e, over, e->at);
+        e->out->entry = e->at;
+        e->flags = FLAGS_SAVED;
+    }
 }
 
 bool emit_unit(struct jit *j, u8 *rw, const struct ir_unit *u, struct code_unit *out, u32 at, u32 room)

@@ -39,7 +39,7 @@ static inline struct rm rm_code(u32 at)     /* cache offset */
 enum flags_at { FLAGS_DEAD, FLAGS_HOST /* EFLAGS */, FLAGS_SAVED /* vcpu.jit.flags */, FLAGS_BOTH };
 
 /* Code that stands behind the unit: what is rarely executed. */
-enum tail_kind { TAIL_MISS, TAIL_NEED, TAIL_STEP, TAIL_LINK, TAIL_LANDING, TAIL_GO, TAIL_AGAIN, TAIL_LOOKUP };
+enum tail_kind { TAIL_MISS, TAIL_NEED, TAIL_STEP, TAIL_LINK, TAIL_LANDING, TAIL_GO, TAIL_AGAIN, TAIL_LOOKUP, TAIL_CALL };
 struct tail {
     u8 kind, flags;         /* enum flags_at there */
     u8 reg, spare;          /* MISS: the pointer's register */
@@ -71,10 +71,8 @@ struct emit {
     struct tail tail[MAX_TAILS];
     struct code_link link[MAX_LINKS];   /* copied to out->links when the unit is done */
 };
-static inline u16 emit_live_before(const struct emit *e)    /* flags live in front of e->ins */
-{
-    return e->index ? e->u->ins[e->index - 1].flive : e->u->flags_in;
-}
+/* Flags live in front of e->ins, which has none of its own. (What an exit before it needs for its target is that exit's.) */
+static inline u16 emit_live_before(const struct emit *e) { return e->ins->flive; }
 /* Fixed code at the start of the cache: cache offsets, the same for every cache. entry.c */
 struct fixed_code {
     u32 leave_link, leave_link_host, leave_landing, leave_lookup, leave_step, leave_step_host, lookup;

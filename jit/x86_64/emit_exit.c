@@ -10,7 +10,8 @@
  * compares the return address that the guest popped (in R11) with its key in the same way. So the host predicts guest
  * returns as it predicts its own, and a guest that returns elsewhere only pays for a look-up.
  *
- * Polls look at vcpu.jit.poll where a loop could otherwise run for ever: on jumps back, indirect jumps and returns.
+ * Polls look at vcpu.jit.poll where a loop could otherwise run for ever: on jumps and calls back on the page. While poll is set, no
+ * key is right (vcpu.jit.genkey), so other links, indirect jumps and returns need none.
  */
 #include "jit/jit_private.h"
 #include "jit/x86_64/emit.h"
@@ -67,27 +68,18 @@ struct tail *emit_tail(struct emit *e, enum tail_kind kind, u32 from)
     return t;
 }
 
-/* R11 = RIP, flags in memory: its code, by the table that dispatch.c fills. pc is set to the page. In line at every indirect
- * jump, so that the host predicts each by itself. */
+/* R11 = RIP, flags in memory: its code, by the table that dispatch.c fills. In line at every indirect jump, so that the
+ * host predicts each by itself. */
 void emit_lookup(struct emit *e)
 {
-    static_assert(JIT_JUMPS == 4096, "index: (rip ^ rip >> 12) % JIT_JUMPS");
-    enc(e, W, 0x8b, RCX, rm_reg(R11));
-    enc(e, (struct enc){ .w = true, .imm_bytes = 1 }, 0xc1, 5, rm_reg(RCX));    /* shr */
-    put8(e, 12);
-    enc(e, W, 0x33, RCX, rm_reg(R11));
-    enc(e, (struct enc){ .imm_bytes = 4 }, 0x81, 4, rm_reg(RCX));               /* and */
-    put32(e, JIT_JUMPS - 1);
+    static_assert(JIT_JUMPS == 1 << 16, "index: rip % JIT_JUMPS");
+    enc(e, D, 0x0fb7, RCX, rm_reg(R11));
     enc(e, (struct enc){ .imm_bytes = 1 }, 0xc1, 4, rm_reg(RCX));               /* shl: 16 bytes each */
     put8(e, 4);
     enc(e, W, 0x8b, R10, rm_vcpu(VCPU_DISP(jit.genkey)));
     enc(e, W, 0x03, R10, rm_reg(R11));
     enc(e, W, 0x3b, R10, rm_index(RBP, RCX, 0, VCPU_DISP(jit_jump[0].key)));
     emit_fill(e, emit_jump_if(e, 5), fixed->leave_lookup);
-    enc(e, W, 0x8b, R10, rm_reg(R11));
-    enc(e, (struct enc){ .w = true, .imm_bytes = 4 }, 0x81, 4, rm_reg(R10));
-    put32(e, (u32)PAGE_MASK);
-    enc(e, W, 0x89, R10, rm_vcpu(VCPU_DISP(jit.pc)));
     enc(e, D, 0xff, 4, rm_index(RBP, RCX, 0, VCPU_DISP(jit_jump[0].host)));
 }
 
@@ -120,17 +112,18 @@ static void check_key(struct emit *e, struct code_link *l, struct tail *t, unsig
     enc(e, W, 0x89, RCX, rm_vcpu(VCPU_DISP(jit.pc)));
 }
 
-/* Goes on at the link's target. The flags are where e->flags says; live: somebody reads them. */
-static void go(struct emit *e, struct code_link *l, bool poll, bool live)
+/* All that comes before the jump or call to the link's target. The flags are where e->flags says; live: somebody reads
+ * them. A key is proved by nothing while poll is set. */
+static void approach(struct emit *e, struct code_link *l, enum tail_kind kind, bool poll, bool live)
 {
     bool far = !same_page(l->target);
     if ((poll || far) && live && e->flags == FLAGS_HOST)
         flags_save(e);
     l->flags = !live ? LINK_FLAGS_DEAD : e->flags == FLAGS_HOST ? LINK_FLAGS_HOST : LINK_FLAGS_SAVED;
-    struct tail *t = emit_tail(e, TAIL_LINK, 0);
+    struct tail *t = emit_tail(e, kind, 0);
     t->link = l;
     t->flags = l->flags == LINK_FLAGS_HOST ? FLAGS_HOST : FLAGS_SAVED;
-    if (poll) {
+    if (poll && !far) {
         enc(e, (struct enc){ .imm_bytes = 1 }, 0x83, 7, rm_vcpu(VCPU_DISP(jit.poll)));
         put8(e, 0);
         t->from[0] = emit_jump_if(e, 5);
@@ -140,6 +133,11 @@ static void go(struct emit *e, struct code_link *l, bool poll, bool live)
         enc(e, wide(e) ? W : D, 0x8d, RCX, rm_mem(RCX, (s32)(l->target & ~(s64)(PAGE_SIZE - 1))));
         check_key(e, l, t, RCX);
     }
+}
+
+static void go(struct emit *e, struct code_link *l, bool poll, bool live)
+{
+    approach(e, l, TAIL_LINK, poll, live);
     l->at = emit_jump(e);
 }
 
@@ -185,8 +183,7 @@ void emit_jcc(struct emit *e, const struct ir_ins *ins) { side_exit(e, ins, ins-
 /* A test for zero that leaves the flags alone if they are needed: JRCXZ reaches a jump over a jump. */
 static void zero_exit(struct emit *e, const struct ir_ins *ins, bool if_zero)
 {
-    u16 keep = ins->flive | emit_live_before(e);
-    if (!keep || e->flags != FLAGS_HOST) {
+    if (!ins->flive || e->flags != FLAGS_HOST) {
         unsigned a = emit_use(e, ins->a, ins->size);
         enc(e, (struct enc){ .prefix = ins->size == 2 ? 0x66 : 0, .w = ins->size == 8, .reg8 = ins->size == 1, .rm8 = ins->size == 1 },
             ins->size == 1 ? 0x84 : 0x85, a, rm_reg(a));
@@ -235,7 +232,7 @@ static void landing(struct emit *e, s64 offset)
     stub->flags = FLAGS_SAVED;
 }
 
-/* The way to the target is behind the unit if it takes more than a jump, so that the host's call is in line in any case. */
+/* Where the way to the target ends before the call, the tail does the call, so that the stack of returns is right. */
 void emit_call(struct emit *e, const struct ir_ins *ins)
 {
     struct code_link *l = new_link(e, LINK_CALL, ins->imm, ins->flive);
@@ -245,9 +242,12 @@ void emit_call(struct emit *e, const struct ir_ins *ins)
         go(e, l, poll, ins->flive);
         return;
     }
+    approach(e, l, TAIL_CALL, poll, ins->flive);
+    struct tail *t = &e->tail[e->tails - 1];
     put_opcode(e, 0xe8);
     put32(e, 0);
-    go_if(e, e->at - 4, l, poll, ins->flive);
+    l->at = e->at - 4;
+    t->back = e->at;
     landing(e, ins->disp);
 }
 
@@ -260,18 +260,10 @@ static void to_r11(struct emit *e, const struct ir_ins *ins)
         emit_load(e, R11, ins->a, ins->size);
 }
 
-static void poll_lookup(struct emit *e)
-{
-    enc(e, (struct enc){ .imm_bytes = 1 }, 0x83, 7, rm_vcpu(VCPU_DISP(jit.poll)));
-    put8(e, 0);
-    emit_fill(e, emit_jump_if(e, 5), fixed->leave_lookup);
-}
-
 void emit_ijmp(struct emit *e, const struct ir_ins *ins)
 {
     flags_emit_leave(e, ins->flive);
     to_r11(e, ins);
-    poll_lookup(e);
     if (e->j->opt.indirect)
         emit_lookup(e);
     else
@@ -300,7 +292,6 @@ void emit_ret(struct emit *e, const struct ir_ins *ins)
     }
     flags_emit_leave(e, ins->flive);
     to_r11(e, ins);
-    poll_lookup(e);
     put_opcode(e, 0xc3);
 }
 
@@ -483,6 +474,12 @@ static void one_tail(struct emit *e, struct tail *t)
         emit_fill(e, emit_jump_if(e, 5), lookup(e));
         emit_mov_imm(e, RCX, link_address(e, t->link));
         emit_jump_to(e, fixed->leave_landing);
+        break;
+    case TAIL_CALL:
+        call_to(e, at + 10);
+        emit_jump_to(e, t->back);
+        tail_link(e, t, t->flags == FLAGS_HOST ? fixed->leave_link_host : fixed->leave_link);
+        emit_fill(e, t->link->at, t->link->stub);
         break;
     case TAIL_LOOKUP:
         if (e->j->opt.indirect)

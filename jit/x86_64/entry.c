@@ -495,6 +495,7 @@ static void write_step(struct emit *e, u32 leave_stored)
     emit_fill(e, emit_jump_if(e, 4), leave_stored);
     to_code_stack(e);
     move(e, RCX, RAX);
+    load(e, R11, VCPU_DISP(rip));
     guest_registers(e, false);
     enc(e, D, 0xff, 4, rm_reg(RCX));            /* jmp rcx */
 }

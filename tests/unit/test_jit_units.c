@@ -31,6 +31,7 @@ static bool stub_emit(struct jit *j, const struct ir_unit *ir, struct code_unit 
         return false;
     u->entry = at + 16;
     u->entry_host = at + 12;
+    u->entry_jump = u->entry;
     u->size = stub.unit_bytes;
     u->links = code_alloc(j, 8 * sizeof(struct code_link));
     u32 place = at + 64, key = at + 512;
@@ -76,7 +77,7 @@ static const struct code *follow(struct vcpu *c, const struct code_link *l)
 
 static const struct code *jump(struct vcpu *c)
 {
-    const struct jit_jump *e = &c->jit_jump[(c->rip ^ c->rip >> 12) % JIT_JUMPS];
+    const struct jit_jump *e = &c->jit_jump[c->rip % JIT_JUMPS];
     if (c->jit.poll || e->key != c->rip + c->jit.genkey)
         return NULL;
     stub.jumped++;
