@@ -85,41 +85,52 @@ enum view cpu_view(const struct vcpu *c, unsigned cpl)
 
 static void refresh_flat(struct vcpu *c)
 {
+    const bool unchecked = !c->access_checks;
+    if (in_64bit_mode(c)) {
+        for (unsigned i = 0; i < SEG_COUNT; i++)    /* mem_host adds FS' and GS' bases, which change without a refresh */
+            c->seg[i].flat_read = c->seg[i].flat_write = unchecked && i != SEG_FS && i != SEG_GS;
+        return;
+    }
     for (unsigned i = 0; i < SEG_COUNT; i++) {
         struct segment *s = &c->seg[i];
-        bool flat;
-        if (in_64bit_mode(c))
-            flat = i != SEG_FS && i != SEG_GS;      /* mem_host adds their bases, which change without a refresh */
-        else
-            flat = !s->unusable && s->base == 0 && s->limit == 0xffffffff &&
-                (s->attr & SEG_CODE || !(s->attr & SEG_E));
-        flat = flat && !c->access_checks;
-        bool code = s->attr & SEG_CODE && !in_64bit_mode(c);
-        bool w = s->attr & SEG_W || in_64bit_mode(c);
+        bool flat = unchecked && !s->unusable && s->base == 0 && s->limit == 0xffffffff &&
+            (s->attr & SEG_CODE || !(s->attr & SEG_E));
+        bool code = s->attr & SEG_CODE, w = s->attr & SEG_W;
         s->flat_read = flat && (w || !code);
         s->flat_write = flat && w && !code;
     }
 }
 
+static bool data_breakpoints(const struct vcpu *c)
+{
+    for (unsigned i = 0; i < 4; i++)
+        if ((c->dr[7] >> (2 * i) & 3) && (c->dr[7] >> (16 + 4 * i) & 1))    /* RW is 01 or 11 */
+            return true;
+    return false;
+}
+
 static u8 access_checks(const struct vcpu *c)
 {
     bool align = c->cpl == 3 && (c->cr0 & CR0_AM) && (c->eflags & EFL_AC);
-    bool breakpoints = c->watching;
-    for (unsigned i = 0; i < 4; i++)
-        breakpoints |= (c->dr[7] >> (2 * i) & 3) && (c->dr[7] >> (16 + 4 * i) & 1);    /* RW is 01 or 11 */
+    bool breakpoints = c->watching || (unlikely(c->dr[7] & 0xff) && data_breakpoints(c));
     return (u8)((align ? CHECK_ALIGN : 0) | (breakpoints ? CHECK_BREAK : 0));
+}
+
+static void refresh_view(struct vcpu *c)
+{
+    enum view view = cpu_view(c, c->cpl);
+    if (view != c->mmu.view)
+        mmu_set_view(&c->mmu, view);
 }
 
 void sysreg_refresh_view(struct vcpu *c)
 {
     u8 checks = access_checks(c);
-    enum view view = cpu_view(c, c->cpl);
     if (checks != c->access_checks) {
         c->access_checks = checks;
         refresh_flat(c);
     }
-    if (view != c->mmu.view)
-        mmu_set_view(&c->mmu, view);
+    refresh_view(c);
 }
 
 void segment_refresh(struct vcpu *c)
@@ -133,7 +144,7 @@ void segment_refresh(struct vcpu *c)
     }
     c->access_checks = access_checks(c);
     refresh_flat(c);
-    sysreg_refresh_view(c);
+    refresh_view(c);
 }
 
 /* ---------------------------------------------------------------------------------------------------- loading --- */

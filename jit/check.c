@@ -339,6 +339,7 @@ static bool interpret(struct jit_check *k, u32 flags)
         }
         const u64 rcx = c->rcx;
         const u32 undefined = k->undefined;
+        c->shadow = SHADOW_NONE;
         const struct insn *in = interp_one(c);
         if (!in)
             continue;

@@ -32,8 +32,12 @@ struct code_link {
     bool wraps;                     /* compile.c: 16-bit code, RIP of the target is to be truncated to 16 bits */
 };
 
-/* What code hands to jit_interp. */
-struct code_call { struct insn in; s32 offset; /* of the instruction */ struct code_unit *unit; };
+/* A short way for an instruction that changes privilege or view: switch.c. next: RIP behind it. */
+enum switched { SWITCH_NO /* nothing was done */, SWITCH_DONE, SWITCH_RESUME /* and RF is to be set unless code goes on at once */ };
+typedef enum switched switch_fn(struct vcpu *c, const struct insn *in, u64 next);
+
+/* What code hands to jit_interp and jit_step_call. */
+struct code_call { struct insn in; s32 offset; /* of the instruction */ struct code_unit *unit; switch_fn *fast; };
 
 /* What code hands to jit_miss. */
 struct code_access {

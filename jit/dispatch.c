@@ -470,6 +470,26 @@ static const void *code_here(struct jit *j)
     return (const void *)(uintptr_t)e->host;
 }
 
+/* The usual case of a change of privilege. False: the interpreter's function has to do it. */
+static inline bool switched(struct jit *j, const struct code_call *call, const void **code)
+{
+    struct vcpu *c = j->cpu;
+    enum switched how = call->fast(c, &call->in, c->jit.pc + (u64)(s64)(call->offset + call->in.len));
+    if (unlikely(how == SWITCH_NO))
+        return false;
+    j->count.switches++;
+    if (unlikely(j->mode & MODE_COUNT_INSNS) && ++c->icount >= c->icount_limit)
+        cpu_raise(c, PEND_TIMER);
+    jit_prepare(j);
+    *code = code_here(j);
+    c->jit.temp[3] = LEAVE_LOOKUP;
+    if (unlikely(!*code && how == SWITCH_RESUME)) {
+        debug_set_resume(c);
+        c->jit.temp[3] = LEAVE_RETURN;
+    }
+    return true;
+}
+
 const void *jit_step_call(struct vcpu *c, const struct code_call *call)
 {
     struct jit *j = jit_of(c);
@@ -479,6 +499,9 @@ const void *jit_step_call(struct vcpu *c, const struct code_call *call)
         c->jit.temp[3] = LEAVE_STEP;
         return NULL;
     }
+    const void *code = NULL;
+    if (call->fast && switched(j, call, &code))
+        return code;
     if (unlikely(!in->chain))
         interp_prepare(in);
     j->count.step_calls++;
@@ -488,7 +511,6 @@ const void *jit_step_call(struct vcpu *c, const struct code_call *call)
     if (run_one(j, in, truncate_rip(c, c->jit.pc + (u64)(s64)call->offset)) && j->mode & MODE_COUNT_INSNS &&
         ++c->icount >= c->icount_limit)
         cpu_raise(c, PEND_TIMER);
-    const void *code = NULL;
     c->jit.temp[3] = LEAVE_RETURN;
     /* IF may have been set: an interrupt that waited while it was not has raised no poll since */
     if (!cpu_requests(c) && !cpu_stepping(c) && !c->access_checks && !c->debugged) {

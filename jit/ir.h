@@ -56,7 +56,7 @@ enum { IR_C = 1, IR_P = 4, IR_A = 16, IR_Z = 64, IR_S = 128, IR_O = 2048, IR_FLA
     X(es_sel, seg[SEG_ES].sel) X(cs_sel, seg[SEG_CS].sel) X(ss_sel, seg[SEG_SS].sel) X(ds_sel, seg[SEG_DS].sel) \
     X(fs_sel, seg[SEG_FS].sel) X(gs_sel, seg[SEG_GS].sel) X(cr0, cr0) X(cr2, cr2) X(cr3, cr3) X(cr4, cr4) \
     X(x87_sw, x87.sw) X(x87_cw, x87.cw) X(mxcsr, mxcsr) X(cpl, cpl) X(kernel_gs_base, kernel_gs_base) \
-    X(x87_pc, jit.x87_pc) X(x87_ea, jit.x87_ea) X(x87_note, jit.x87_note) X(x87_seg, jit.x87_seg)
+    X(pending, pending) X(x87_pc, jit.x87_pc) X(x87_ea, jit.x87_ea) X(x87_note, jit.x87_note) X(x87_seg, jit.x87_seg)
 enum ir_field {
 #define X(name, where) IR_FIELD_##name,
     IR_FIELDS(X)

@@ -19,7 +19,7 @@ struct trans;
     X(insns_interpreted) X(units) X(units_remade) X(units_super) X(insns_translated) X(guest_bytes_translated) \
     X(host_bytes_emitted) X(translate_ns) X(run_ns) X(evictions) X(invalidations) X(generations) X(leave_link) \
     X(leave_landing) X(leave_lookup) X(leave_step) X(leave_return) X(links) X(links_cut) X(jumps_filled) X(misses) X(misses_to_step) \
-    X(interp_ops) X(step_calls) X(blocks_interpreted) X(failed_emit) X(failed_translate)
+    X(interp_ops) X(step_calls) X(switches) X(blocks_interpreted) X(failed_emit) X(failed_translate)
 struct jit_counters {
 #define X(name) u64 name;
     JIT_COUNTERS(X)
@@ -142,6 +142,9 @@ enum leave_reason jit_enter(struct jit *j, const struct code_unit *u);
 static inline unsigned dispatch_slot(gpa pa) { return (unsigned)(pa ^ pa >> 12) % 4096; }
 /* The interpreter executes the instruction at RIP because code left it to it. */
 void jit_step(struct jit *j);
+
+/* --- switch.c --- */
+switch_fn *switch_find(const struct insn *in);  /* NULL: none */
 
 /* --- check.c --- */
 bool check_here(struct jit *j);             /* one unit, at RIP; false: the interpreter has done something else */

@@ -257,12 +257,15 @@ static enum outcome append(struct maker *m)
     t->end += in->len;
     t->gi = guests;
     ir_guest(u, in, t->start, t->end);
+    const unsigned shadow = t->shadow;
+    t->shadow = 0;
     enum tr_result result = translate(t, in);
     if (result == TR_STEP && !guests && !in->mode)
         return STOP;
     enum outcome outcome = finish(m, in, result, first);
     if (u->full) {      /* it was more than ROOM_INS: the unit ends before it */
         u->full = false;
+        t->shadow = (u16)shadow;
         u->count = (u16)first;
         u->guests = (u16)guests;
         t->reason = "too many operations";
@@ -279,6 +282,17 @@ static enum outcome append(struct maker *m)
     if (t->mode & MODE_COUNT_INSNS)
         count_insn(m, first);
     return outcome;
+}
+
+/* An STI is the last instruction, so what follows it would be somewhere else. The count before it is that of others. */
+static enum outcome leave_to_step(struct maker *m)
+{
+    struct ir_unit *u = m->t.u;
+    u->count = (u16)(m->t.shadow - 1);
+    if (u->ins[u->count].op == IR_OP_count)
+        u->count++;
+    ir_add(u, IR_OP_step, 0, IR_NONE, IR_NONE);
+    return COMPLETE;
 }
 
 bool translate_unit(struct jit *j, struct vcpu *c, struct ir_unit *u, gpa pa, const u8 *host,
@@ -301,6 +315,8 @@ bool translate_unit(struct jit *j, struct vcpu *c, struct ir_unit *u, gpa pa, co
     r->reason = m.t.reason;
     if (!r->ranges)
         return false;
+    if (outcome == STOP && m.t.shadow)
+        outcome = leave_to_step(&m);
     if (outcome == STOP) {
         if (mode & MODE_COUNT_INSNS)
             insert_count(u, u->count, m.uncounted, u->guests - 1u);

@@ -36,6 +36,7 @@ struct trans {
     u16 x87_noted;          /* 1 + index of the last operation that puts x87_note */
     u32 x87_seg;            /* what x87_seg holds, 0: not known */
     bool df_clear;          /* EFLAGS.DF is 0 (translate_string.c) */
+    u16 shadow;             /* STI turned IF on, first operation + 1: the next instruction must be in this unit (translate_sys.c) */
 };
 
 typedef enum tr_result tr_fn(struct trans *t, const struct insn *in);

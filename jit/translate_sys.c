@@ -6,8 +6,10 @@
  * long but just as harmless is called in the middle of the unit (TR_INTERP).
  *
  * IF. CLI needs nothing more: an interrupt that waits is taken before or after, as if it had come a little later. STI and
- * POPF that turn IF on are executed outside, where the interrupt and STI's shadow are looked after; those that find it on
- * change nothing.
+ * POPF are executed outside if something waits, where that and STI's shadow are looked after. If nothing does, what comes
+ * later is noticed at the next poll; and behind STI the next instruction must be executed before that (`sti; hlt`), so
+ * that it belongs to the same unit: nothing looks at requests between two instructions of a unit, nor when code leaves the
+ * second one to the interpreter.
  */
 #include "cpu/interp.h"
 #include "cpu/vcpu.h"
@@ -97,14 +99,19 @@ static enum tr_result tr_cli(struct trans *t, const struct insn *in)
     return TR_NEXT;
 }
 
+/* Nothing is to be looked at when IF is turned on. */
+static void guard_nothing_waits(struct trans *t) { guard(t, get(t, IR_FIELD_pending, 4), 4); }
+
 static enum tr_result tr_sti(struct trans *t, const struct insn *in)
 {
+    const unsigned first = t->u->count;
     if (!guard_cpl0(t))
         return outside(t);
+    guard_nothing_waits(t);
     const ir_val v = get(t, IR_FIELD_eflags, 4);
-    op_imm(t, IR_OP_and, v, EFL_IF);
-    op_imm(t, IR_OP_xor, v, EFL_IF);
-    guard(t, v, 4);
+    op_imm(t, IR_OP_or, v, EFL_IF);
+    put(t, IR_FIELD_eflags, 4, v);
+    t->shadow = (u16)(first + 1);
     return TR_NEXT;
 }
 
@@ -131,19 +138,29 @@ static enum tr_result tr_pushf(struct trans *t, const struct insn *in)
     return TR_NEXT;
 }
 
-/* Only the status flags may change: with every other one as it is, privilege does not matter. */
+/* Only the status flags may change: with every other one as it is, privilege does not matter. At CPL 0 IF may, too. */
 static enum tr_result tr_popf(struct trans *t, const struct insn *in)
 {
-    const u32 same = EFL_TF | EFL_IF | EFL_DF | EFL_IOPL | EFL_NT | EFL_RF | EFL_VM | EFL_AC | EFL_VIF | EFL_VIP | EFL_ID;
+    const u32 same = EFL_TF | EFL_DF | EFL_IOPL | EFL_NT | EFL_RF | EFL_VM | EFL_AC | EFL_VIF | EFL_VIP | EFL_ID;
     const unsigned n = in->opsize, width = mode_stack_size(t->mode);
     if (v86_mode(t))
         return outside(t);
+    const bool inner = guard_cpl0(t);
+    if (inner)
+        guard_nothing_waits(t);
     const ir_val p = tr_ptr(t, SEG_SS, tr_g(GPR_RSP), 0, width, n, IR_READ), image = tr_load(t, n, tr_at(p));
-    const ir_val changed = get(t, IR_FIELD_eflags, 4);
+    const ir_val old = get(t, IR_FIELD_eflags, 4), changed = tr_load(t, 4, tr_val(old));
     ir_add(t->u, IR_OP_xor, 4, changed, image)->fdef = 0;
-    op_imm(t, IR_OP_and, changed, n == 2 ? (u16)same : same);
+    op_imm(t, IR_OP_and, changed, (n == 2 ? (u16)same : same) | (inner ? 0 : EFL_IF));
     guard(t, changed, 4);
     tr_lea(t, width, tr_g(GPR_RSP), tr_g(GPR_RSP), (s32)n);
+    if (inner) {
+        const ir_val flag = tr_load(t, 4, tr_val(image));
+        op_imm(t, IR_OP_and, flag, EFL_IF);
+        op_imm(t, IR_OP_and, old, ~(u32)EFL_IF);
+        ir_add(t->u, IR_OP_or, 4, old, flag)->fdef = 0;
+        put(t, IR_FIELD_eflags, 4, old);
+    }
     ir_add(t->u, IR_OP_putfl, 4, IR_NONE, image);
     return TR_NEXT;
 }
@@ -259,6 +276,6 @@ const struct tr_row tr_sys_rows[] = {
     ROW(cld), ROW(std), ROW(cli), ROW(sti), ROW(pushf), ROW(popf), ROW(push_sreg), ROW(pop_sreg), ROW(mov_sreg), ROW(lfs),
     ROW(lgs), ROW(swapgs), ROW(rdfsbase), ROW(rdgsbase), ROW(mov_cr), ROW(mov_dr), ROW(fwait),
     { in_clflush, tr_clflush }, { in_clflushopt, tr_clflush }, { in_clwb, tr_clflush },
-    CALL(rdtsc), CALL(rdtscp), CALL(cpuid), CALL(rdmsr),
+    CALL(rdtsc), CALL(rdtscp), CALL(cpuid), CALL(rdmsr), CALL(wrmsr), CALL(clts), CALL(invlpg), CALL(wrfsbase), CALL(wrgsbase),
 };
 const unsigned tr_sys_count = ARRAY_LEN(tr_sys_rows);

@@ -304,7 +304,8 @@ void emit_step(struct emit *e, const struct ir_ins *ins)
     const struct insn *in = e->u->guest[ins->gi];
     struct code_call *call = in && in->mode ? code_alloc(e->j, sizeof *call) : NULL;
     if (call) {
-        *call = (struct code_call){ .in = *in, .offset = e->u->offset[ins->gi], .unit = e->out };
+        *call = (struct code_call){ .in = *in, .offset = e->u->offset[ins->gi], .unit = e->out,
+                                     .fast = switch_find(in) };
         if (e->flags == FLAGS_HOST)
             flags_save(e);
         emit_mov_imm(e, RCX, (u64)(uintptr_t)call);
