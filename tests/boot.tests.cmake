@@ -15,7 +15,7 @@ elseif(TARGET shadow86)
         list(GET words 1 engine)
         list(GET words 2 group)
         add_test(NAME boot.${name}.${engine}
-            COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/boot/boot.py --shadow86 $<TARGET_FILE:shadow86>
+            COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/boot/boot.py --shadow86 ${SHADOW86_PROGRAM}
                 --accel ${engine} ${name})
         set_tests_properties(boot.${name}.${engine} PROPERTIES LABELS ${group} TIMEOUT 1800 SKIP_RETURN_CODE 77)
     endforeach()
@@ -25,7 +25,7 @@ elseif(TARGET shadow86)
         list(GET words 1 seconds)
         list(GET words 2 group)
         add_test(NAME boot.${name}
-            COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/boot/boot.py --shadow86 $<TARGET_FILE:shadow86> ${name})
+            COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/boot/boot.py --shadow86 ${SHADOW86_PROGRAM} ${name})
         set_tests_properties(boot.${name} PROPERTIES LABELS ${group} TIMEOUT ${seconds} SKIP_RETURN_CODE 77)
     endforeach()
 endif()

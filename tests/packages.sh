@@ -6,6 +6,27 @@ need_packages() {
         dpkg-query -W -f='${Status}' "$p" 2>/dev/null | grep -q 'install ok installed' || missing+=("$p")
     done
     [ ${#missing[@]} = 0 ] && return 0
+    install_packages "${missing[@]}"
+}
+
+# need_foreign_packages ARCHITECTURE PACKAGE...: libraries for another architecture, beside our own.
+need_foreign_packages() {
+    local architecture=$1 p missing=()
+    shift
+    for p in "$@"; do
+        dpkg-query -W -f='${Status}' "$p:$architecture" 2>/dev/null | grep -q 'install ok installed' || missing+=("$p:$architecture")
+    done
+    [ ${#missing[@]} = 0 ] && return 0
+    if ! dpkg --print-foreign-architectures 2>/dev/null | grep -qx "$architecture"; then
+        local root=
+        [ "$(id -u)" = 0 ] || root=sudo
+        $root dpkg --add-architecture "$architecture"
+    fi
+    install_packages "${missing[@]}"
+}
+
+install_packages() {
+    local missing=("$@")
     if ! command -v apt-get >/dev/null; then
         echo "$0: this needs the equivalents of these Debian packages: ${missing[*]}" >&2
         return 1
@@ -21,3 +42,5 @@ need_packages() {
 }
 
 build_packages=(gcc libc6-dev cmake ninja-build pkg-config seabios zlib1g-dev libelf-dev acpica-tools)
+# Libraries of the machine that a cross build is for.
+cross_packages=(zlib1g-dev libelf-dev check libsubunit-dev libcapstone-dev)

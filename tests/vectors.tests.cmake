@@ -16,7 +16,7 @@ foreach(case sst286-a:interp rom80186:interp test386:interp iced-decoder:interp 
         set(name ${name}.${engine})
     endif()
     add_test(NAME ${name} COMMAND sh -c
-        "test -d '${SHARED_DIR}/vectors/${suite}' || { echo 'skipped: no ${SHARED_DIR}/vectors/${suite}'; exit 77; }; exec \"$0\" '${SHARED_DIR}/vectors/${suite}' -accel ${engine}"
-        $<TARGET_FILE:run-vectors>)
+        "test -d '${SHARED_DIR}/vectors/${suite}' || { echo 'skipped: no ${SHARED_DIR}/vectors/${suite}'; exit 77; }; exec \"$@\" '${SHARED_DIR}/vectors/${suite}' -accel ${engine}"
+        sh ${CMAKE_CROSSCOMPILING_EMULATOR} $<TARGET_FILE:run-vectors>)
     set_tests_properties(${name} PROPERTIES LABELS vectors TIMEOUT 900 SKIP_RETURN_CODE 77)
 endforeach()

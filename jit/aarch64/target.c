@@ -2,7 +2,9 @@
  */
 #include "jit/backend.h"
 
-const struct backend host_backend = { .name = "none" };
+static bool can_insn(const struct insn *in) { return false; }
+
+const struct backend host_backend = { .name = "none", .can_insn = can_insn };
 
 void jit_reset_returns(struct vcpu *c) {}
 void jit_returns_push(struct vcpu *c) {}
