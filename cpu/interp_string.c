@@ -149,23 +149,20 @@ static bool stos_one(struct vcpu *c, const struct insn *in, unsigned n)
     return true;
 }
 
-FORM_INLINE void fill_elements(u8 *to, u64 v, u64 count, unsigned n)
-{
-    for (u64 i = 0; i < count; i++)
-        memcpy(to + i * n, &v, n);
-}
-
+/* n divides the pattern's size. */
 static void fill(u8 *to, u64 v, u64 count, unsigned n)
 {
+    u8 pattern[32];
+    u64 bytes = count * n;
     if (flags_truncate(n, v) == flags_truncate(n, (u8)v * (u64)0x0101010101010101)) {
-        memset(to, (u8)v, count * n);
+        memset(to, (u8)v, bytes);
         return;
     }
-    switch (n) {
-    case 2: fill_elements(to, v, count, 2); break;
-    case 4: fill_elements(to, v, count, 4); break;
-    default: fill_elements(to, v, count, 8); break;
-    }
+    for (unsigned i = 0; i < sizeof pattern; i += n)
+        memcpy(pattern + i, &v, n);
+    for (; bytes >= sizeof pattern; bytes -= sizeof pattern, to += sizeof pattern)
+        memcpy(to, pattern, sizeof pattern);
+    memcpy(to, pattern, bytes);
 }
 
 static u64 stos_run(struct vcpu *c, const struct insn *in, unsigned n, u64 count)

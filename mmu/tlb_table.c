@@ -160,6 +160,32 @@ static bool table_resize(struct mmu *m, struct tlb_table *t, u32 size)
     return true;
 }
 
+/* Tables of address spaces that are not in use become small again, those first that were used longest ago, until there may be
+ * so many entries more. */
+static bool make_room(struct mmu *m, u32 more)
+{
+    while (m->tlb->entries + more > TLB_BUDGET) {
+        struct tlb_table *large = NULL;
+        u64 oldest = ~(u64)0;
+        for (struct tlb_set *s = m->tlb->set; s < m->tlb->set + TLB_SETS; s++) {
+            if (s == m->tlb->current || s->last_use >= oldest)
+                continue;
+            for (unsigned k = 0; k < VIEW_COUNT * TLB_TABLES; k++)
+                if (s->table[k / TLB_TABLES][k % TLB_TABLES].size > TLB_MIN)
+                    large = &s->table[k / TLB_TABLES][k % TLB_TABLES], oldest = s->last_use;
+        }
+        if (!large || !table_resize(m, large, TLB_MIN))
+            return false;
+    }
+    return true;
+}
+
+static bool table_grow(struct mmu *m, struct tlb_table *t)
+{
+    t->conflicts = 0;
+    return make_room(m, (TLB_STEP - 1) * t->size) && table_resize(m, t, t->size * TLB_STEP);
+}
+
 u32 table_room(struct mmu *m, struct tlb_table *t, gla page)
 {
     if (unlikely(!t->size) && !table_resize(m, t, TLB_MIN))
@@ -168,8 +194,7 @@ u32 table_room(struct mmu *m, struct tlb_table *t, gla page)
     u64 tag = t->entry[i].tag;
     if (tag & TLB_INVALID || (tag & PAGE_MASK) == page)
         return i;
-    if (++t->conflicts > t->size / 4 && t->size < TLB_MAX && m->tlb->entries + (TLB_STEP - 1) * t->size <= TLB_BUDGET &&
-        table_resize(m, t, t->size * TLB_STEP))
+    if (++t->conflicts > t->size / 4 && t->size < TLB_MAX && table_grow(m, t))
         return table_room(m, t, page);
     remembered_displaced(m, t, i);
     return i;
