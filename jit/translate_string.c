@@ -2,7 +2,8 @@
  *
  * Without a repeat prefix they are a load or store, and LEAs that move rSI and rDI on, for DF = 0: a guard in front leaves
  * the other direction to the interpreter, once a unit (nothing but STD, CLD, POPF and far transfers changes DF).
- * With one, the interpreter's functions move whole runs at a time. INS and OUTS are its own: a device is behind them.
+ * With one, they are `interp`, whose usual case a backend has in line (x86_64/emit_string.c); the interpreter's functions move whole
+ * runs at a time, too. INS and OUTS are its own: a device is behind them.
  */
 #include "cpu/interp.h"
 #include "cpu/vcpu.h"

@@ -72,7 +72,7 @@ static bool fcomi_keeps_c1(void)
 /* --- which instructions -------------------------------------------------------------------------------------------- */
 
 /* Among the rows with ATTR_SSE, ATTR_MMX, ATTR_X87:
- *   faults only for the elements that the mask selects: MASKMOV*
+ *   faults only for the elements that the mask selects: MASKMOV*, and gathers (emit_gather.c has the usual case of VEX forms)
  *   approximations that differ from processor to processor: RCP*, RSQRT*, the x87's transcendental instructions
  *   partial remainders, whose steps do: FPREM*
  *   images whose pointers we keep ourselves: FSTENV, FSAVE and their counterparts; FNINIT clears the pointers */
