@@ -55,33 +55,40 @@ struct code_profile { s32 offset; u8 access; u32 misses; };
 struct code_range { gpa at; u32 bytes; };   /* on one page */
 enum { CODE_RANGES = 6 };
 
+/* Memory that a unit was made from, in the list of all such of its page: units.c. */
+struct code_place {
+    struct code_range range;
+    struct code_unit *unit;
+    struct code_place *next, **prev;
+};
+
 struct code_unit {
     gpa pa;                     /* of the first guest byte */
     u32 mode;                   /* enum ir_mode */
     u32 part;                   /* of its page that lies inside of CS: units.c */
-    struct code_unit *next_hash;        /* finding a unit looks at no more than what stands above */
+    struct code_unit *next_hash;
+    u64 *executed;              /* entries left until the unit is made again as a superblock, then code leaves with LEAVE_LOOKUP
+                                   at its start; NULL: not counted */
     u32 entry, entry_host, entry_jump;  /* cache offsets, backend.h */
     u32 size;                   /* bytes of host code */
+    u64 left;                   /* what `executed` leads to. Finding and entering a unit looks at no more than what stands above */
     u16 flags_in;               /* flags that it reads (all: it reads some or passes some on) */
     u16 guests;                 /* guest instructions */
     u8 ranges;                  /* memory that it was made from: [0] holds pa. Others: behind a page, successors looked at */
     bool dead;
-    struct code_range range[CODE_RANGES];
     u16 link_count;
+    struct code_place *place;   /* of each range */
     struct code_link *links;
     struct code_link *incoming;
     struct code_unit *next_in_segment;
-    struct code_unit *next_on_page[CODE_RANGES];
     bool jumps;                 /* it has been put into the table of indirect jumps */
-    bool crosses;               /* its first instruction ends on the next page, range[1]. Its code compares pc + PAGE_SIZE + genkey
+    bool crosses;               /* its first instruction ends on the next page, place[1]. Its code compares pc + PAGE_SIZE + genkey
                                    with the 8 bytes at `key`, and leaves with LEAVE_LOOKUP if they differ */
     u32 key;                    /* cache offset */
     u32 agreed;                 /* check.c: how often it and the interpreter have */
     u16 straddles;                  /* grouped accesses that did not lie on one page */
     struct code_profile *profile;   /* while `executed` counts */
     u16 profiles;
-    u64 *executed;              /* entries left until the unit is made again as a superblock, then code leaves with LEAVE_LOOKUP
-                                   at its start; NULL: not counted */
 };
 
 /* Metadata with the life of the segment that is being filled; aligned to 16. NULL: no memory, give up this unit. */

@@ -5,6 +5,9 @@
  * what is in the way is always the oldest.
  *
  * Metadata (units, links, what code hands to C): an arena per segment, chunks of memory that go when it is emptied.
+ *
+ * Both are in large pages where the host gives them: code that is run once or twice would otherwise be mostly page faults
+ * and TLB misses.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -14,7 +17,42 @@
 
 #include "jit/jit_private.h"
 
-enum { CHUNK_BYTES = 256 << 10 };
+/* --- large pages --------------------------------------------------------------------------------------------------- */
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25        /* Linux 6.1 */
+#endif
+enum { LARGE = 2 << 20 };
+
+/* Room for `bytes` whose address is a multiple of LARGE, to be mapped over. */
+static u8 *reserve(size_t bytes)
+{
+    u8 *p = mmap(NULL, bytes + LARGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (p == MAP_FAILED)
+        return NULL;
+    size_t before = -(uintptr_t)p & (LARGE - 1);
+    if (before)
+        munmap(p, before);
+    munmap(p + before + bytes, LARGE - before);
+    return p + before;
+}
+
+/* Code is going to be written up to `end`: makes large pages of those that are not begun yet. A shared mapping does not get
+ * them for the asking, only if its pages are collapsed, which needs a page that is there. Where that fails, pages are small. */
+static void enlarge(struct jit *j, u32 end)
+{
+    while (!j->small_pages && j->large < end && j->size - j->large >= LARGE) {
+        ((volatile u8 *)j->rw)[j->large] = 0;
+        j->small_pages = madvise(j->rw + j->large, LARGE, MADV_COLLAPSE) != 0;
+        if (!j->small_pages)
+            madvise(j->rx + j->large, LARGE, MADV_COLLAPSE);
+        j->large += LARGE;
+    }
+}
+
+/* --- metadata ------------------------------------------------------------------------------------------------------- */
+
+enum { CHUNK_BYTES = LARGE };
 struct arena_chunk { struct arena_chunk *next; size_t used, size; };
 static_assert(sizeof(struct arena_chunk) <= 32, "what is allocated begins at 32");
 
@@ -24,10 +62,11 @@ void *code_alloc(struct jit *j, size_t bytes)
     struct arena_chunk *k = s->chunks;
     bytes = (bytes + 15) & ~(size_t)15;
     if (!k || k->size - k->used < bytes) {
-        size_t size = bytes + 32 > CHUNK_BYTES ? bytes + 32 : CHUNK_BYTES;
-        k = aligned_alloc(32, (size + 31) & ~(size_t)31);
+        size_t size = (bytes + 32 + CHUNK_BYTES - 1) / CHUNK_BYTES * CHUNK_BYTES;
+        k = aligned_alloc(LARGE, size);
         if (!k)
             return NULL;
+        madvise(k, size, MADV_HUGEPAGE);
         *k = (struct arena_chunk){ s->chunks, 32, size };
         s->chunks = k;
     }
@@ -63,10 +102,12 @@ static void empty_segment(struct jit *j, struct code_segment *s)
 void codecache_room(struct jit *j, u32 bytes)
 {
     struct code_segment *s = &j->segment[j->filling];
-    if (s->end - s->used >= bytes)
-        return;
-    j->filling = (j->filling + 1) % CODE_SEGMENTS;
-    empty_segment(j, &j->segment[j->filling]);
+    if (s->end - s->used < bytes) {
+        j->filling = (j->filling + 1) % CODE_SEGMENTS;
+        s = &j->segment[j->filling];
+        empty_segment(j, s);
+    }
+    enlarge(j, s->used + bytes);
 }
 
 u32 codecache_used(const struct jit *j)
@@ -79,6 +120,7 @@ u32 codecache_used(const struct jit *j)
 
 static bool cut_segments(struct jit *j)
 {
+    enlarge(j, 1);
     u32 fixed = j->backend->init(j, j->rw, j->rx, j->size / 2);
     if (!fixed)
         return false;
@@ -92,6 +134,15 @@ static bool cut_segments(struct jit *j)
     return true;
 }
 
+static u8 *map(int fd, u32 size, int prot)
+{
+    u8 *at = reserve(size);
+    void *p = at ? mmap(at, size, prot, MAP_SHARED | MAP_FIXED, fd, 0) : MAP_FAILED;
+    if (p == MAP_FAILED && at)
+        munmap(at, size);
+    return p == MAP_FAILED ? NULL : p;
+}
+
 bool codecache_new(struct jit *j, char *err, size_t errlen)
 {
     j->size = j->opt.cache << 20;
@@ -102,12 +153,10 @@ bool codecache_new(struct jit *j, char *err, size_t errlen)
             close(fd);
         return false;
     }
-    void *rw = mmap(NULL, j->size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-    void *rx = mmap(NULL, j->size, PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+    j->rw = map(fd, j->size, PROT_READ | PROT_WRITE);
+    j->rx = map(fd, j->size, PROT_READ | PROT_EXEC);
     int error = errno;
     close(fd);
-    j->rw = rw == MAP_FAILED ? NULL : rw;
-    j->rx = rx == MAP_FAILED ? NULL : rx;
     if (!j->rw || !j->rx) {
         snprintf(err, errlen, "translated code cannot be mapped for execution: %s (use -accel interp)", strerror(error));
         return false;

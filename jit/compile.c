@@ -92,9 +92,12 @@ static struct code_unit *emit(struct jit *j, gpa pa, const u8 *host, u32 part, c
     *u = (struct code_unit){ .pa = pa, .mode = j->mode, .guests = j->ir.guests, .flags_in = j->ir.flags_in, .part = part,
                              .ranges = (u8)r->ranges,
                              .crosses = r->crosses };
-    memcpy(u->range, r->range, r->ranges * sizeof(r->range[0]));
-    if (j->opt.super && !j->super && !u->crosses && (u->executed = code_alloc(j, sizeof(*u->executed))))
-        *u->executed = j->opt.hotter;
+    if (!(u->place = code_alloc(j, r->ranges * sizeof(u->place[0]))))
+        return NULL;
+    for (unsigned i = 0; i < r->ranges; i++)
+        u->place[i] = (struct code_place){ .range = r->range[i], .unit = u };
+    u->left = j->opt.hotter;
+    u->executed = j->opt.super && !j->super && !u->crosses ? &u->left : NULL;
     if (!j->backend->emit(j, &j->ir, u, at, s->end - at))
         return NULL;
     s->used = at + u->size;

@@ -209,7 +209,7 @@ static bool prove(struct jit *j, struct code_unit *u)
     gpa pa;
     const u8 *host;
     u64 key = page_rip(j->cpu, j->cpu->rip) + PAGE_SIZE + j->genkey;
-    if (!next_page(j, &pa, &host) || pa != (u->range[1].at & PAGE_MASK))
+    if (!next_page(j, &pa, &host) || pa != (u->place[1].range.at & PAGE_MASK))
         return false;
     memcpy(j->rw + u->key, &key, sizeof key);
     return true;

@@ -19,44 +19,24 @@ void invalidate_paths(struct jit *j)
     jit_reset_returns(j->cpu);
 }
 
-static bool overlaps(const struct code_unit *u, gpa first, gpa last)
-{
-    for (unsigned i = 0; i < u->ranges; i++)
-        if (u->range[i].at <= last && first < u->range[i].at + u->range[i].bytes)
-            return true;
-    return false;
-}
-
-/* Chunks of 64 bytes of that page that u was made from. */
-static u64 chunks_on(const struct code_unit *u, gpa page)
-{
-    u64 chunks = 0;
-    for (unsigned i = 0; i < u->ranges; i++)
-        if ((u->range[i].at & PAGE_MASK) == page)
-            chunks |= code_chunks(u->range[i].at, u->range[i].bytes);
-    return chunks;
-}
-
-/* The list changes while units leave it: it is walked again from its start after each. */
+/* The list changes while units leave it, by several places perhaps: it is walked again from its start after each. */
 u64 invalidate_written(struct vcpu *c, gpa a, u64 bytes)
 {
     struct jit *j = jit_of(c);
-    unsigned slot = (unsigned)(a >> PAGE_SHIFT) & (UNIT_PAGES - 1);
-    struct code_unit *u = j->pages[slot];
+    struct code_place **list = &j->pages[(unsigned)(a >> PAGE_SHIFT) & (UNIT_PAGES - 1)], *p = *list;
     u64 left = 0;
-    while (u) {
-        unsigned i = 0;
-        if (overlaps(u, a, a + bytes - 1)) {
-            unit_kill(j, u);
+    while (p) {
+        const struct code_range *r = &p->range;
+        if (r->at < a + bytes && a < r->at + r->bytes) {
+            unit_kill(j, p->unit);
             j->count.invalidations++;
-            u = j->pages[slot];
+            p = *list;
             left = 0;
             continue;
         }
-        left |= chunks_on(u, a & PAGE_MASK);
-        while (((unsigned)(u->range[i].at >> PAGE_SHIFT) & (UNIT_PAGES - 1)) != slot)
-            i++;
-        u = u->next_on_page[i];
+        if ((r->at & PAGE_MASK) == (a & PAGE_MASK))
+            left |= code_chunks(r->at, r->bytes);
+        p = p->next;
     }
     return left;
 }

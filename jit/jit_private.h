@@ -26,7 +26,7 @@ struct jit_counters {
 #undef X
 };
 
-enum { CODE_SEGMENTS = 16, UNIT_HASH_SIZE = 1 << 17, UNIT_PAGES = 1 << 15, GENERATION_SLOTS = 256, REASONS = 48 };
+enum { CODE_SEGMENTS = 16, UNIT_HASH_SIZE = 1 << 19, UNIT_PAGES = 1 << 15, GENERATION_SLOTS = 256, REASONS = 48 };
 
 /* A part of the code cache, and the metadata of the code in it. */
 struct code_segment {
@@ -51,12 +51,14 @@ struct jit {
     u8 *rw;                         /* the cache, writable */
     u8 *rx;                         /* the same memory, executable */
     u32 size;
+    u32 large;                      /* up to there it was tried to have large pages; */
+    bool small_pages;               /* the host has none */
     struct code_segment segment[CODE_SEGMENTS];
     unsigned filling;               /* segment */
 
     /* units.c */
     struct code_unit **hash;        /* by physical address and mode */
-    struct code_unit **pages;       /* by page: units made from code on pages of that slot */
+    struct code_place **pages;      /* by page: what units were made from on pages of that slot */
     u64 deaths;                     /* counts units that died */
 
     /* dispatch.c: what is in force; kept up to date by jit_prepare */

@@ -5,8 +5,8 @@
  * in the part is right for any base and limit, so links on a page need no proof at run time (16-bit code of one segment
  * is often run under many CS bases). A link to another page has a key: code.h.
  *
- * A unit stands in the list of every page that it was made from. Lists hang in a table by page number; a unit that has
- * several ranges whose pages share a slot is in that list once, by the first of them.
+ * Each range of memory that a unit was made from stands in the list of its page. Lists hang in a table by page number. A page
+ * may have hundreds: nothing here walks a list to take something out of it.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +17,7 @@
 
 static unsigned hash_of(gpa pa, u32 mode)
 {
-    return (unsigned)(pa ^ pa >> 12 ^ pa >> 23 ^ (u64)mode * 0x9e3779b1u >> 8) & (UNIT_HASH_SIZE - 1);
+    return (unsigned)((pa ^ (u64)mode << 40) * 0x9e3779b97f4a7c15 >> 32) & (UNIT_HASH_SIZE - 1);
 }
 static unsigned page_of(gpa pa) { return (unsigned)(pa >> PAGE_SHIFT) & (UNIT_PAGES - 1); }
 
@@ -55,42 +55,29 @@ struct code_unit *unit_find(const struct jit *j, gpa pa, u32 mode, u32 part)
     return u;
 }
 
-/* By which of its ranges u is in the list of that slot. */
-static unsigned place_in(const struct code_unit *u, unsigned slot)
-{
-    unsigned i = 0;
-    while (page_of(u->range[i].at) != slot)
-        i++;
-    return i;
-}
-
 void unit_register(struct jit *j, struct code_unit *u)
 {
     struct code_unit **h = &j->hash[hash_of(u->pa, u->mode)];
     u->next_hash = *h;
     *h = u;
     for (unsigned i = 0; i < u->ranges; i++) {
-        unsigned slot = page_of(u->range[i].at);
-        if (place_in(u, slot) != i)
-            continue;
-        u->next_on_page[i] = j->pages[slot];
-        j->pages[slot] = u;
+        struct code_place *p = &u->place[i], **list = &j->pages[page_of(p->range.at)];
+        p->prev = list;
+        if ((p->next = *list))
+            p->next->prev = &p->next;
+        *list = p;
     }
     struct code_segment *s = &j->segment[j->filling];
     u->next_in_segment = s->units;
     s->units = u;
 }
 
-static void remove_from_pages(struct jit *j, struct code_unit *u)
+static void remove_from_pages(struct code_unit *u)
 {
     for (unsigned i = 0; i < u->ranges; i++) {
-        unsigned slot = page_of(u->range[i].at);
-        if (place_in(u, slot) != i)
-            continue;
-        struct code_unit **at = &j->pages[slot];
-        while (*at != u)
-            at = &(*at)->next_on_page[place_in(*at, slot)];
-        *at = u->next_on_page[i];
+        struct code_place *p = &u->place[i];
+        if ((*p->prev = p->next))
+            p->next->prev = p->prev;
     }
 }
 
@@ -118,7 +105,7 @@ void unit_kill(struct jit *j, struct code_unit *u)
     u->dead = true;
     j->deaths++;
     remove_from_hash(j, u);
-    remove_from_pages(j, u);
+    remove_from_pages(u);
     while (u->incoming)
         link_cut(j, u->incoming);
     for (unsigned i = 0; i < u->link_count; i++)
