@@ -22,18 +22,17 @@
 #ifndef MADV_COLLAPSE
 #define MADV_COLLAPSE 25        /* Linux 6.1 */
 #endif
-enum { LARGE = 2 << 20 };
 
-/* Room for `bytes` whose address is a multiple of LARGE, to be mapped over. */
+/* Room for `bytes` whose address is a multiple of LARGE_PAGE, to be mapped over. */
 static u8 *reserve(size_t bytes)
 {
-    u8 *p = mmap(NULL, bytes + LARGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    u8 *p = mmap(NULL, bytes + LARGE_PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (p == MAP_FAILED)
         return NULL;
-    size_t before = -(uintptr_t)p & (LARGE - 1);
+    size_t before = -(uintptr_t)p & (LARGE_PAGE - 1);
     if (before)
         munmap(p, before);
-    munmap(p + before + bytes, LARGE - before);
+    munmap(p + before + bytes, LARGE_PAGE - before);
     return p + before;
 }
 
@@ -41,18 +40,18 @@ static u8 *reserve(size_t bytes)
  * them for the asking, only if its pages are collapsed, which needs a page that is there. Where that fails, pages are small. */
 static void enlarge(struct jit *j, u32 end)
 {
-    while (!j->small_pages && j->large < end && j->size - j->large >= LARGE) {
+    while (!j->small_pages && j->large < end && j->size - j->large >= LARGE_PAGE) {
         ((volatile u8 *)j->rw)[j->large] = 0;
-        j->small_pages = madvise(j->rw + j->large, LARGE, MADV_COLLAPSE) != 0;
+        j->small_pages = madvise(j->rw + j->large, LARGE_PAGE, MADV_COLLAPSE) != 0;
         if (!j->small_pages)
-            madvise(j->rx + j->large, LARGE, MADV_COLLAPSE);
-        j->large += LARGE;
+            madvise(j->rx + j->large, LARGE_PAGE, MADV_COLLAPSE);
+        j->large += LARGE_PAGE;
     }
 }
 
 /* --- metadata ------------------------------------------------------------------------------------------------------- */
 
-enum { CHUNK_BYTES = LARGE };
+enum { CHUNK_BYTES = LARGE_PAGE };
 struct arena_chunk { struct arena_chunk *next; size_t used, size; };
 static_assert(sizeof(struct arena_chunk) <= 32, "what is allocated begins at 32");
 
@@ -63,7 +62,7 @@ void *code_alloc(struct jit *j, size_t bytes)
     bytes = (bytes + 15) & ~(size_t)15;
     if (!k || k->size - k->used < bytes) {
         size_t size = (bytes + 32 + CHUNK_BYTES - 1) / CHUNK_BYTES * CHUNK_BYTES;
-        k = aligned_alloc(LARGE, size);
+        k = aligned_alloc(LARGE_PAGE, size);
         if (!k)
             return NULL;
         madvise(k, size, MADV_HUGEPAGE);

@@ -60,13 +60,9 @@ static void check_ir(const struct ir_unit *u)
 
 static bool make_ir(struct jit *j, gpa pa, const u8 *host, struct translate_result *r)
 {
-    struct jit_options opt = j->opt;
-    if (j->keep_flags)
-        opt.liveness = 0;
-    if (j->no_group[dispatch_slot(pa)] == pa)
-        opt.group = 0;
-    struct pass_env env = { .j = j, .c = j->cpu, .pa = pa, .host = host, .ranges = r, .opt = &opt,
-                            .group_pointers = j->backend->group_pointers };
+    struct pass_env env = { .j = j, .c = j->cpu, .pa = pa, .host = host, .ranges = r, .opt = &j->opt,
+                            .keep_flags = j->keep_flags,
+                            .group_pointers = j->no_group[dispatch_slot(pa)] == pa ? 0 : j->backend->group_pointers };
     if (!translate_unit(j, j->cpu, &j->ir, pa, host, r)) {
         stats_reason(j, r->reason);
         return false;

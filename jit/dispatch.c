@@ -267,6 +267,12 @@ static struct code_unit *remake(struct jit *j, struct code_unit *u, const u8 *ho
     return u;
 }
 
+/* Where the link that is waiting led until now: mostly to the same code, with the key of another address space or caller. */
+static struct code_unit *linked(const struct jit *j)
+{
+    return j->open.link && j->open.evictions == j->count.evictions ? j->open.link->to : NULL;
+}
+
 struct code_unit *jit_unit_here(struct jit *j)
 {
     struct vcpu *c = j->cpu;
@@ -281,7 +287,9 @@ struct code_unit *jit_unit_here(struct jit *j)
         interp_one(c);
         return NULL;
     }
-    struct code_unit *u = unit_find(j, pa, j->mode, part);
+    struct code_unit *u = linked(j);
+    if (!u || !unit_is(u, pa, j->mode, part))
+        u = unit_find(j, pa, j->mode, part);
     if (unlikely(u && u->crosses && !prove(j, u))) {
         unit_kill(j, u);
         u = NULL;

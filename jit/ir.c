@@ -12,10 +12,14 @@ enum {
 };
 enum { SIDE = IR_SIDE, END = IR_END, FAULT = IR_FAULT, IMP = IR_IMPLICIT };
 enum { ROLE__ = IR_ROLE_NONE, ROLE_W = IR_ROLE_W, ROLE_R = IR_ROLE_R, ROLE_X = IR_ROLE_X, ROLE_o = IR_ROLE_O };
+enum { WRITES__ = 0, WRITES_W = 1, WRITES_R = 0, WRITES_X = 1, WRITES_o = 0 };
+enum { READS__ = 0, READS_W = 0, READS_R = 1, READS_X = 1, READS_o = 1 };
 
 const struct ir_row ir_rows[IR_OP_COUNT] = {
 #define IR(name, d, a, b, c, fw, fr, attr) \
-    [IR_OP_##name] = { #name, { ROLE_##d, ROLE_##a, ROLE_##b, ROLE_##c }, fw, fr, attr },
+    [IR_OP_##name] = { #name, { ROLE_##d, ROLE_##a, ROLE_##b, ROLE_##c }, fw, fr, attr, \
+                         WRITES_##d | WRITES_##a << 1 | WRITES_##b << 2 | WRITES_##c << 3, \
+                         READS_##d | READS_##a << 1 | READS_##b << 2 | READS_##c << 3 },
 #include "jit/ir.def"
 };
 

@@ -142,7 +142,8 @@ ir_val ir_temp(struct ir_unit *u);
 struct ir_ins *ir_add(struct ir_unit *u, enum ir_op op, unsigned size, ir_val d, ir_val a);
 const char *ir_op_name(enum ir_op op);
 enum ir_role { IR_ROLE_NONE, IR_ROLE_W, IR_ROLE_R, IR_ROLE_X, IR_ROLE_O };
-struct ir_row { const char *name; u8 role[4]; u16 fw, fr; u8 attr; };
+/* written, read: bit per operand (d 1, a 2, b 4, c 8). */
+struct ir_row { const char *name; u8 role[4]; u16 fw, fr; u8 attr, written, read; };
 enum ir_attr { IR_SIDE = 1, IR_END = 2, IR_FAULT = 4, IR_IMPLICIT = 8 };
 extern const struct ir_row ir_rows[IR_OP_COUNT];
 /* In fw and fr, beside sets of flags. */

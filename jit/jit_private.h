@@ -103,7 +103,7 @@ void codecache_free(struct jit *j);
  * segment, so no unit may be running. */
 void codecache_room(struct jit *j, u32 bytes);
 u32 codecache_used(const struct jit *j);
-enum { CODE_ALIGN = 16 };
+enum { CODE_ALIGN = 16, LARGE_PAGE = 2 << 20 };
 
 /* --- units.c --- */
 bool units_new(struct jit *j);
@@ -113,6 +113,10 @@ enum { UNIT_WHOLE = 4095 << 12 };
 u32 unit_part(const struct vcpu *c, gla a, u64 rip);
 static inline unsigned unit_part_first(u32 part) { return part & 4095; }
 static inline unsigned unit_part_last(u32 part) { return part >> 12; }
+static inline bool unit_is(const struct code_unit *u, gpa pa, u32 mode, u32 part)
+{
+    return u->pa == pa && u->mode == mode && u->part == part;
+}
 struct code_unit *unit_find(const struct jit *j, gpa pa, u32 mode, u32 part);
 void unit_register(struct jit *j, struct code_unit *u);
 /* Takes u out of use: nothing leads to it any more. Its memory stays until its segment is emptied. */

@@ -72,6 +72,7 @@ void pass_compact(struct ir_unit *u)
 enum { RAX = 1 << GPR_RAX, RCX = 1 << GPR_RCX, RDX = 1 << GPR_RDX, RDI = 1 << GPR_RDI, ALL = 0xffff };
 
 static u32 gpr_bit(ir_val v) { return ir_is_gpr(v) ? 1u << (v - IR_G) : ir_is_high(v) ? 1u << (v - IR_H) : 0; }
+static u32 gpr_bit_if(bool take, ir_val v) { return take ? gpr_bit(v) : 0; }
 
 /* Vector, MMX and x87 instructions name their registers but for string compares (ECX), FNSTSW, XGETBV and the like, and
  * MASKMOVDQU's address. Of others nothing is assumed. */
@@ -97,17 +98,14 @@ static u32 implicit(const struct ir_ins *ins)
 u32 pass_gpr_written(const struct ir_ins *ins)
 {
     const struct ir_row *row = &ir_rows[ins->op];
-    u32 set = implicit(ins);
-    for (unsigned i = 0; i < 4; i++)
-        if (row->role[i] == IR_ROLE_W || row->role[i] == IR_ROLE_X || ins->op == IR_OP_insn)
-            set |= gpr_bit(pass_value(ins, i));
-    return set;
+    unsigned written = ins->op == IR_OP_insn ? 15 : row->written;
+    u32 set = row->attr & IR_IMPLICIT || ins->op == IR_OP_step ? implicit(ins) : 0;
+    return set | gpr_bit_if(written & 1, ins->d) | gpr_bit_if(written & 2, ins->a) | gpr_bit_if(written & 4, ins->b) |
+           gpr_bit_if(written & 8, ins->c);
 }
 
 u32 pass_gpr_touched(const struct ir_ins *ins)
 {
-    u32 set = implicit(ins);
-    for (unsigned i = 0; i < 4; i++)
-        set |= gpr_bit(pass_value(ins, i));
-    return set;
+    u32 set = ir_rows[ins->op].attr & IR_IMPLICIT || ins->op == IR_OP_step ? implicit(ins) : 0;
+    return set | gpr_bit(ins->d) | gpr_bit(ins->a) | gpr_bit(ins->b) | gpr_bit(ins->c);
 }

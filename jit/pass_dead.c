@@ -37,10 +37,9 @@ static bool is_dead(const struct ir_ins *ins, const struct used *s)
 {
     if (!is_plain(ins) || ins->fdef & ins->flive)
         return false;
-    for (unsigned i = 0; i < 4; i++) {
-        u8 role = ir_rows[ins->op].role[i];
-        ir_val v = pass_value(ins, i);
-        if ((role == IR_ROLE_W || role == IR_ROLE_X) && v != IR_NONE && (!ir_is_temp(v) || is_used(s, v)))
+    for (unsigned set = ir_rows[ins->op].written; set; set &= set - 1) {
+        ir_val v = pass_value(ins, (unsigned)__builtin_ctz(set));
+        if (v != IR_NONE && (!ir_is_temp(v) || is_used(s, v)))
             return false;
     }
     return true;
@@ -59,12 +58,12 @@ static bool sweep(struct ir_unit *u)
             pass_remove(ins);
             continue;
         }
-        for (unsigned k = 0; k < 4; k++)
-            if (row->role[k] == IR_ROLE_W && ir_is_temp(pass_value(ins, k)))
-                clear_used(&s, pass_value(ins, k));
-        for (unsigned k = 0; k < 4; k++)
-            if (row->role[k] != IR_ROLE_W && row->role[k] != IR_ROLE_NONE && ir_is_temp(pass_value(ins, k)))
-                set_used(&s, pass_value(ins, k));
+        for (unsigned set = row->written & ~row->read; set; set &= set - 1)
+            if (ir_is_temp(pass_value(ins, (unsigned)__builtin_ctz(set))))
+                clear_used(&s, pass_value(ins, (unsigned)__builtin_ctz(set)));
+        for (unsigned set = row->read; set; set &= set - 1)
+            if (ir_is_temp(pass_value(ins, (unsigned)__builtin_ctz(set))))
+                set_used(&s, pass_value(ins, (unsigned)__builtin_ctz(set)));
         if (ir_is_temp(ins->p))
             set_used(&s, ins->p);
     }

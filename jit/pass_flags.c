@@ -194,7 +194,7 @@ static bool has_target(unsigned op)
 static u16 target_live(struct look *l, const struct ir_ins *ins)
 {
     const struct jit_options *opt = l->env->opt;
-    if (!opt->liveness || opt->exactflags || ins->imm != (s32)ins->imm)
+    if (!opt->liveness || l->env->keep_flags || opt->exactflags || ins->imm != (s32)ins->imm)
         return IR_FLAGS;
     return look_ahead(l, (s32)ins->imm, LOOK_INSNS, LOOK_FORKS);
 }

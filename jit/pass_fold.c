@@ -120,12 +120,13 @@ static void use_sum(struct ir_ins *ins, unsigned i, const struct value *v)
 static void use(struct fold *f, struct ir_ins *ins)
 {
     const struct ir_row *row = &ir_rows[ins->op];
-    for (unsigned i = 0; i < 4; i++) {
-        if (row->role[i] != IR_ROLE_R && row->role[i] != IR_ROLE_O)
-            continue;
+    for (unsigned set = row->read & ~row->written; set; set &= set - 1) {
+        unsigned i = (unsigned)__builtin_ctz(set);
         const struct value *v = value_of(f, pass_value(ins, i));
+        if (!v)
+            continue;
         unsigned width = width_read(ins, i);
-        if (!v || !width || width > v->size)
+        if (!width || width > v->size)
             continue;
         if (v->kind == SUM)
             use_sum(ins, i, v);
@@ -139,9 +140,10 @@ static void written(struct fold *f, const struct ir_ins *ins)
     u32 set = pass_gpr_written(ins);
     for (; set; set &= set - 1)
         f->version[__builtin_ctz(set)]++;
-    for (unsigned i = 0; i < 4; i++) {
-        ir_val v = pass_value(ins, i);
-        if (ir_is_temp(v) && (ir_rows[ins->op].role[i] == IR_ROLE_X || ins->op == IR_OP_insn))
+    const struct ir_row *row = &ir_rows[ins->op];
+    for (unsigned changed = ins->op == IR_OP_insn ? 15 : row->written & row->read; changed; changed &= changed - 1) {
+        ir_val v = pass_value(ins, (unsigned)__builtin_ctz(changed));
+        if (ir_is_temp(v))
             f->value[v - IR_T].kind = UNKNOWN;
     }
 }

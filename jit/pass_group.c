@@ -103,10 +103,9 @@ static void follow(struct grouping *g, const struct ir_ins *ins)
     }
     for (u32 set = pass_gpr_written(ins); set; set &= set - 1)
         new_root(g, (ir_val)(IR_G + __builtin_ctz(set)));
-    for (unsigned i = 0; i < 4; i++) {
-        u8 role = ir_rows[ins->op].role[i];
-        ir_val v = pass_value(ins, i);
-        if (ir_is_temp(v) && (role == IR_ROLE_W || role == IR_ROLE_X || ins->op == IR_OP_insn))
+    for (unsigned set = ins->op == IR_OP_insn ? 15 : ir_rows[ins->op].written; set; set &= set - 1) {
+        ir_val v = pass_value(ins, (unsigned)__builtin_ctz(set));
+        if (ir_is_temp(v))
             new_root(g, v);
     }
 }
@@ -123,7 +122,7 @@ static bool ends_groups(const struct ir_ins *ins)
 
 static void find_uses(struct grouping *g)
 {
-    memset(g->other_use, 0, sizeof g->other_use);
+    memset(g->other_use, 0, g->u->temps * sizeof(g->other_use[0]));
     for (unsigned i = 0; i < g->u->count; i++) {
         const struct ir_ins *ins = &g->u->ins[i];
         for (unsigned k = 0; k < 4; k++) {
@@ -280,12 +279,20 @@ static void rewrite(struct grouping *g, const struct group *x, struct moved *mov
         first->bits |= IR_SPAN;
 }
 
+static bool several_accesses(const struct ir_unit *u)
+{
+    unsigned n = 0;
+    for (unsigned i = 0; i < u->count && n < 2; i++)
+        n += u->ins[i].op == IR_OP_ptr;
+    return n == 2;
+}
+
 void pass_group(struct ir_unit *u, struct pass_env *env)
 {
     struct grouping g;
     struct moved moved[IR_MAX_TEMPS];
     bool any = false;
-    if (!env->opt->group || !env->group_pointers)
+    if (!env->opt->group || !env->group_pointers || !several_accesses(u))
         return;
     g.u = u;
     find_uses(&g);

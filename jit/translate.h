@@ -93,7 +93,8 @@ struct pass_env {
     const u8 *host;                 /* bytes of the unit's page, from pa on */
     struct translate_result *ranges;    /* a pass that looks at more guest code adds it here */
     const struct jit_options *opt;
-    unsigned group_pointers;        /* of the backend */
+    bool keep_flags;                /* as with liveness=off */
+    unsigned group_pointers;        /* of the backend; 0: no groups */
 };
 struct pass { const char *name; void (*run)(struct ir_unit *u, struct pass_env *env); };
 extern const struct pass passes[];

@@ -10,20 +10,28 @@
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "jit/jit_private.h"
 
 /* --- tables ------------------------------------------------------------------------------------------------------ */
 
+/* Code of a page stays together in the table: what runs next is often in the same cache line. */
 static unsigned hash_of(gpa pa, u32 mode)
 {
-    return (unsigned)((pa ^ (u64)mode << 40) * 0x9e3779b97f4a7c15 >> 32) & (UNIT_HASH_SIZE - 1);
+    enum { WITHIN = 10 };       /* bits of the offset, a place for every four bytes */
+    u64 page = ((pa >> PAGE_SHIFT) ^ (u64)mode << 40) * 0x9e3779b97f4a7c15;
+    return (unsigned)(page >> 40 << WITHIN | (pa & ~PAGE_MASK) >> (PAGE_SHIFT - WITHIN)) & (UNIT_HASH_SIZE - 1);
 }
 static unsigned page_of(gpa pa) { return (unsigned)(pa >> PAGE_SHIFT) & (UNIT_PAGES - 1); }
 
 bool units_new(struct jit *j)
 {
-    j->hash = calloc(UNIT_HASH_SIZE, sizeof(*j->hash));
+    size_t bytes = UNIT_HASH_SIZE * sizeof(*j->hash);
+    if ((j->hash = aligned_alloc(LARGE_PAGE, bytes))) {
+        madvise(j->hash, bytes, MADV_HUGEPAGE);
+        memset(j->hash, 0, bytes);
+    }
     j->pages = calloc(UNIT_PAGES, sizeof(*j->pages));
     return j->hash && j->pages;
 }
@@ -50,7 +58,7 @@ u32 unit_part(const struct vcpu *c, gla a, u64 rip)
 struct code_unit *unit_find(const struct jit *j, gpa pa, u32 mode, u32 part)
 {
     struct code_unit *u = j->hash[hash_of(pa, mode)];
-    while (u && (u->pa != pa || u->mode != mode || u->part != part))
+    while (u && !unit_is(u, pa, mode, part))
         u = u->next_hash;
     return u;
 }
@@ -123,6 +131,11 @@ static void put_key(struct jit *j, const struct code_link *l, u64 key)
 
 void link_make(struct jit *j, struct code_link *l, struct code_unit *u, u64 key)
 {
+    j->count.links++;
+    if (l->to == u) {           /* under another key only */
+        put_key(j, l, key);
+        return;
+    }
     if (l->to)
         link_cut(j, l);
     l->to = u;
@@ -133,7 +146,6 @@ void link_make(struct jit *j, struct code_link *l, struct code_unit *u, u64 key)
     u->incoming = l;
     put_key(j, l, key);
     j->backend->patch(j, l, l->flags == LINK_FLAGS_HOST ? u->entry_host : u->entry);
-    j->count.links++;
 }
 
 void link_cut(struct jit *j, struct code_link *l)

@@ -47,18 +47,10 @@ static int scratch_number(unsigned reg)
     return -1;
 }
 
-static bool holds_temp(struct emit *e, unsigned reg)
-{
-    for (unsigned t = 0; t < e->u->temps; t++)
-        if (e->temp_reg[t] == reg)
-            return true;
-    return false;
-}
-
 void emit_release(struct emit *e, unsigned reg)
 {
     int n = scratch_number(reg);
-    if (n >= 0 && !holds_temp(e, reg))
+    if (n >= 0 && !e->temps_in[n])
         e->taken &= (u8)~(1 << n);
 }
 
@@ -145,8 +137,10 @@ unsigned emit_def(struct emit *e, ir_val v)
     reg = ir_is_temp(v) ? dying_source(e) : NO_REG;
     if (reg == NO_REG)
         reg = emit_scratch(e);
-    if (ir_is_temp(v))
+    if (ir_is_temp(v)) {
         e->temp_reg[v - IR_T] = (u8)reg;
+        e->temps_in[scratch_number(reg)]++;
+    }
     return reg;
 }
 
@@ -188,7 +182,7 @@ static void free_temp(struct emit *e, ir_val v)
     unsigned reg = e->temp_reg[v - IR_T];
     int n = scratch_number(reg);
     e->temp_reg[v - IR_T] = NO_REG;
-    if (n >= 0 && !holds_temp(e, reg))
+    if (n >= 0 && !--e->temps_in[n])
         e->taken &= (u8)~(1 << n);
 }
 

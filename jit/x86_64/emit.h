@@ -64,6 +64,7 @@ struct emit {
     /* emit.c */
     u8 flags;                       /* enum flags_at */
     u8 taken;                       /* scratch registers in use: bit per register of scratch_regs */
+    u16 temps_in[3];                /* temporaries that each of them holds (two: a move takes over its source's) */
     u8 temp_reg[IR_MAX_TEMPS];      /* host register of a temporary, NO_REG: not yet, no more */
     u16 last_use[IR_MAX_TEMPS];     /* index of the last operation that names it */
     u16 index;                      /* of ins */
@@ -109,10 +110,23 @@ u32 emit_jump_if(struct emit *e, unsigned cc);
 void emit_fill(struct emit *e, u32 field, u32 to);      /* rel32 field leads to `to` */
 
 /* --- encode.c: bytes. All take care of REX and of displacement sizes. --- */
-void put8(struct emit *e, u8 v);
-void put_opcode(struct emit *e, u8 v);      /* the same, and counts an instruction, as enc and enc_vex do */
-void put32(struct emit *e, u32 v);
-void put64(struct emit *e, u64 v);
+static inline void put_bytes(struct emit *e, const void *v, u32 bytes)
+{
+    if (unlikely(e->end - e->at < bytes)) {
+        e->full = true;
+        return;
+    }
+    __builtin_memcpy(e->rw + e->at, v, bytes);
+    e->at += bytes;
+}
+static inline void put8(struct emit *e, u8 v) { put_bytes(e, &v, 1); }
+static inline void put32(struct emit *e, u32 v) { put_bytes(e, &v, 4); }
+static inline void put64(struct emit *e, u64 v) { put_bytes(e, &v, 8); }
+static inline void put_opcode(struct emit *e, u8 v)     /* the same, and counts an instruction, as enc and enc_vex do */
+{
+    e->insns++;
+    put8(e, v);
+}
 /* opcode: 0xOO, 0x0fOO, 0x0f38OO, 0x0f3aOO. prefix: 0, 0x66, 0xf3, 0xf2 (mandatory, or operand size). w: REX.W. reg8, rm8: the operand is
  * a byte register (SPL.. need REX). imm_bytes: how many bytes of immediate follow (for [rip + disp]). */
 struct enc { u8 prefix; bool w, reg8, rm8, lock; u8 imm_bytes; };

@@ -6,47 +6,42 @@
 
 #include <string.h>
 
-static void put(struct emit *e, const void *v, u32 bytes)
+enum { LONGEST = 24 };      /* no instruction without its immediates is longer */
+
+static bool room(struct emit *e)
 {
-    if (e->end - e->at < bytes) {
-        e->full = true;
-        return;
-    }
-    memcpy(e->rw + e->at, v, bytes);
-    e->at += bytes;
+    e->full |= e->end - e->at < LONGEST;
+    return !e->full;
 }
 
-void put8(struct emit *e, u8 v) { put(e, &v, 1); }
-void put_opcode(struct emit *e, u8 v)
+static u8 *write32(u8 *p, u32 v)
 {
-    e->insns++;
-    put8(e, v);
+    memcpy(p, &v, 4);
+    return p + 4;
 }
-void put32(struct emit *e, u32 v) { put(e, &v, 4); }
-void put64(struct emit *e, u64 v) { put(e, &v, 8); }
 
 /* ModRM, SIB and displacement. imm_bytes follow: [rip + disp] counts from the end of the instruction. */
-static void put_modrm(struct emit *e, unsigned reg, struct rm rm, unsigned imm_bytes)
+static u8 *put_modrm(const struct emit *e, u8 *p, unsigned reg, struct rm rm, unsigned imm_bytes)
 {
     unsigned r = (reg & 7) << 3, base = rm.base & 7;
     if (!rm.mem) {
-        put8(e, (u8)(0xc0 | r | (rm.reg & 7)));
-        return;
+        *p++ = (u8)(0xc0 | r | (rm.reg & 7));
+        return p;
     }
     if (rm.base == NO_REG && rm.index == NO_REG) {
-        put8(e, (u8)(r | 5));
-        put32(e, (u32)rm.disp - (e->at + 4 + imm_bytes));
-        return;
+        *p++ = (u8)(r | 5);
+        return write32(p, (u32)rm.disp - ((u32)(p - e->rw) + 4 + imm_bytes));
     }
     bool sib = rm.index != NO_REG || base == RSP;
     unsigned mod = rm.base == NO_REG ? 0 : rm.disp == 0 && base != RBP ? 0 : rm.disp == (s8)rm.disp ? 1 : 2;
-    put8(e, (u8)(mod << 6 | r | (sib ? 4 : base)));
+    *p++ = (u8)(mod << 6 | r | (sib ? 4 : base));
     if (sib)
-        put8(e, (u8)(rm.scale << 6 | (rm.index == NO_REG ? 4 : rm.index & 7) << 3 | (rm.base == NO_REG ? 5 : base)));
+        *p++ = (u8)(rm.scale << 6 | (rm.index == NO_REG ? 4 : rm.index & 7) << 3 | (rm.base == NO_REG ? 5 : base));
     if (mod == 1)
-        put8(e, (u8)rm.disp);
+        *p++ = (u8)rm.disp;
     else if (mod == 2 || rm.base == NO_REG)
-        put32(e, (u32)rm.disp);
+        p = write32(p, (u32)rm.disp);
+    return p;
 }
 
 static unsigned rex_bits(unsigned reg, struct rm rm)
@@ -66,18 +61,22 @@ void enc(struct emit *e, struct enc how, u32 opcode, unsigned reg, struct rm rm)
 {
     unsigned rex = rex_bits(reg, rm) | (how.w ? 8 : 0);
     e->insns++;
+    if (!room(e))
+        return;
+    u8 *p = e->rw + e->at;
     if (how.lock)
-        put8(e, 0xf0);
+        *p++ = 0xf0;
     if (how.prefix)
-        put8(e, how.prefix);
+        *p++ = how.prefix;
     if (rex || needs_rex(how, reg, rm))
-        put8(e, (u8)(0x40 | rex));
+        *p++ = (u8)(0x40 | rex);
     if (opcode > 0xffff)
-        put8(e, (u8)(opcode >> 16));
+        *p++ = (u8)(opcode >> 16);
     if (opcode > 0xff)
-        put8(e, (u8)(opcode >> 8));
-    put8(e, (u8)opcode);
-    put_modrm(e, reg, rm, how.imm_bytes);
+        *p++ = (u8)(opcode >> 8);
+    *p++ = (u8)opcode;
+    p = put_modrm(e, p, reg, rm, how.imm_bytes);
+    e->at = (u32)(p - e->rw);
 }
 
 void enc_vex(struct emit *e, unsigned pp, unsigned map, bool w, bool l, u8 opcode, unsigned reg, unsigned vvvv, struct rm rm,
@@ -85,14 +84,18 @@ void enc_vex(struct emit *e, unsigned pp, unsigned map, bool w, bool l, u8 opcod
 {
     unsigned rex = rex_bits(reg, rm), low = (~vvvv & 15) << 3 | (l ? 4u : 0) | pp;
     e->insns++;
+    if (!room(e))
+        return;
+    u8 *p = e->rw + e->at;
     if (map == 1 && !w && !(rex & 3)) {
-        put8(e, 0xc5);
-        put8(e, (u8)((rex & 4 ? 0 : 0x80) | low));
+        *p++ = 0xc5;
+        *p++ = (u8)((rex & 4 ? 0 : 0x80) | low);
     } else {
-        put8(e, 0xc4);
-        put8(e, (u8)((~rex & 7) << 5 | map));
-        put8(e, (u8)((w ? 0x80 : 0) | low));
+        *p++ = 0xc4;
+        *p++ = (u8)((~rex & 7) << 5 | map);
+        *p++ = (u8)((w ? 0x80 : 0) | low);
     }
-    put8(e, opcode);
-    put_modrm(e, reg, rm, imm_bytes);
+    *p++ = opcode;
+    p = put_modrm(e, p, reg, rm, imm_bytes);
+    e->at = (u32)(p - e->rw);
 }
