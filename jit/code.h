@@ -71,19 +71,20 @@ struct code_unit {
                                    at its start; NULL: not counted */
     u32 entry, entry_host, entry_jump;  /* cache offsets, backend.h */
     u32 size;                   /* bytes of host code */
-    u64 left;                   /* what `executed` leads to. Finding and entering a unit looks at no more than what stands above */
+    u64 left;                   /* what `executed` leads to */
     u16 flags_in;               /* flags that it reads (all: it reads some or passes some on) */
     u16 guests;                 /* guest instructions */
     u8 ranges;                  /* memory that it was made from: [0] holds pa. Others: behind a page, successors looked at */
     bool dead;
+    bool crosses;               /* its first instruction ends on the next page, place[1]. Its code compares pc + PAGE_SIZE + genkey
+                                   with the 8 bytes at `key`, and leaves with LEAVE_LOOKUP if they differ */
+    /* finding and entering a unit looks at no more than what stands above */
     u16 link_count;
     struct code_place *place;   /* of each range */
     struct code_link *links;
     struct code_link *incoming;
     struct code_unit *next_in_segment;
     bool jumps;                 /* it has been put into the table of indirect jumps */
-    bool crosses;               /* its first instruction ends on the next page, place[1]. Its code compares pc + PAGE_SIZE + genkey
-                                   with the 8 bytes at `key`, and leaves with LEAVE_LOOKUP if they differ */
     u32 key;                    /* cache offset */
     u32 agreed;                 /* check.c: how often it and the interpreter have */
     u16 straddles;                  /* grouped accesses that did not lie on one page */
