@@ -129,6 +129,7 @@ static void emit_insn(const struct insn *in)
     if (in->modrm_mem) {
         e.temp_reg[0] = ADDRESS;
         e.taken = 2;
+        e.temps_in[1] = 1;
         ck_assert_uint_eq(scratch_regs[1], ADDRESS);
     }
     e.ins = &ins;
