@@ -272,7 +272,7 @@ unsigned table_flush_page(struct tlb_table *t, gla a, enum tlb_which which)
 {
     unsigned gone = 0;
 
-    if (table_empty(t))
+    if (!(which & TLB_LOCAL && t->local.count) && !(which & TLB_GLOBAL && t->global.count))
         return 0;
     u32 i = table_index(t, a);
     if (!(t->entry[i].tag & TLB_INVALID) && (t->entry[i].tag & PAGE_MASK) == (a & PAGE_MASK) &&
