@@ -167,6 +167,7 @@ static void find_last_uses(struct emit *e)
 {
     for (unsigned i = 0; i < e->u->count; i++) {
         const struct ir_ins *ins = &e->u->ins[i];
+        e->pointers += ins->op == IR_OP_ptr;
         note_use(e, ins->d, i);
         note_use(e, ins->a, i);
         note_use(e, ins->b, i);
@@ -307,7 +308,7 @@ bool emit_unit(struct jit *j, u8 *rw, const struct ir_unit *u, struct code_unit 
     memset(e->temp_reg, NO_REG, u->temps);
     find_last_uses(e);
     out->profiles = 0;
-    out->profile = out->executed ? code_alloc(j, u->count * sizeof(struct code_profile)) : NULL;
+    out->profile = out->executed ? code_alloc(j, e->pointers * sizeof(struct code_profile)) : NULL;
     emit_entrances(e);
     e->ins = &u->ins[0];
     if (out->crosses)

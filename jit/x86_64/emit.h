@@ -64,6 +64,7 @@ struct emit {
     /* emit.c */
     u8 flags;                       /* enum flags_at */
     u8 taken;                       /* scratch registers in use: bit per register of scratch_regs */
+    u16 pointers;                   /* operations of that name: as many accesses are counted */
     u16 temps_in[3];                /* temporaries that each of them holds (two: a move takes over its source's) */
     u8 temp_reg[IR_MAX_TEMPS];      /* host register of a temporary, NO_REG: not yet, no more */
     u16 last_use[IR_MAX_TEMPS];     /* index of the last operation that names it */

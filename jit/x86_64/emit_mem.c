@@ -92,7 +92,7 @@ static u32 *counter(struct emit *e, const struct ir_ins *ins)
 {
     static u32 nobody;
     struct code_unit *u = e->out;
-    if (!u->profile)
+    if (!u->profile || u->profiles == e->pointers)
         return &nobody;
     struct code_profile *f = &u->profile[u->profiles++];
     *f = (struct code_profile){ .offset = e->u->offset[ins->gi], .access = ins->cc };
