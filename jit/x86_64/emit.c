@@ -217,8 +217,10 @@ static void flags_before(struct emit *e, const struct ir_ins *ins)
 
 static void flags_after(struct emit *e, const struct ir_ins *ins)
 {
-    if (ins->fdef)
-        e->flags = ins->flive ? FLAGS_HOST : FLAGS_DEAD;
+    if (!ins->fdef)
+        return;
+    e->flags = ins->flive ? FLAGS_HOST : FLAGS_DEAD;
+    e->flag_def = (u16)(e->index + 1);
 }
 
 static void emit_one(struct emit *e, const struct ir_ins *ins)
@@ -309,8 +311,8 @@ bool emit_unit(struct jit *j, u8 *rw, const struct ir_unit *u, struct code_unit 
     find_last_uses(e);
     out->profiles = 0;
     out->profile = out->executed ? code_alloc(j, e->pointers * sizeof(struct code_profile)) : NULL;
-    emit_entrances(e);
     e->ins = &u->ins[0];
+    emit_entrances(e);
     if (out->crosses)
         emit_crosses(e);
     if (out->executed)

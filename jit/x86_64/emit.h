@@ -36,10 +36,13 @@ static inline struct rm rm_code(u32 at)     /* cache offset */
 }
 
 /* Where the guest's status flags are, at the place that is being emitted. */
+/* How they are saved: emit_flags.c. */
+enum flag_kind { FLAG_ADD, FLAG_SUB, FLAG_CMP, FLAG_LOGIC };
+enum { FLAG_FIRST = 2, FLAG_KIND_SHIFT = 3, FLAG_B = 4, FLAG_IMM_SHIFT = 8, FLAG_ZERO = 0x4600 };
 enum flags_at { FLAGS_DEAD, FLAGS_HOST /* EFLAGS */, FLAGS_SAVED /* vcpu.jit.flags */, FLAGS_BOTH };
 
 /* Code that stands behind the unit: what is rarely executed. */
-enum tail_kind { TAIL_MISS, TAIL_NEED, TAIL_STEP, TAIL_LINK, TAIL_LANDING, TAIL_GO, TAIL_AGAIN, TAIL_LOOKUP, TAIL_CALL };
+enum tail_kind { TAIL_MISS, TAIL_NEED, TAIL_STEP, TAIL_LINK, TAIL_LANDING, TAIL_GO, TAIL_AGAIN, TAIL_LOOKUP, TAIL_CALL, TAIL_FLAGS };
 struct tail {
     u8 kind, flags;         /* enum flags_at there */
     u8 reg, spare;          /* MISS: the pointer's register */
@@ -63,6 +66,8 @@ struct emit {
     bool full;                      /* looked at once, when the unit is done */
     /* emit.c */
     u8 flags;                       /* enum flags_at */
+    bool exact_form;                /* if they are in memory: they are written out there */
+    u16 flag_def;                   /* 1 + index of the operation that made those in EFLAGS; 0: not known */
     u8 taken;                       /* scratch registers in use: bit per register of scratch_regs */
     u16 pointers;                   /* operations of that name: as many accesses are counted */
     u16 temps_in[3];                /* temporaries that each of them holds (two: a move takes over its source's) */
@@ -81,7 +86,7 @@ struct fixed_code {
     u32 miss[3];                    /* by scratch register */
     u32 miss_tlb[3];                /* the same for accesses without a site */
     u32 need[4];                    /* by enum ir_unit_kind */
-    u32 interp, step;
+    u32 interp, step, flags;
 };
 extern const struct fixed_code *fixed;
 u32 entry_init(struct jit *j, u8 *rw, u8 *rx, u32 room);
@@ -91,6 +96,8 @@ extern const u8 scratch_regs[SCRATCH_COUNT];
 
 /* --- emit_flags.c --- */
 void flags_save(struct emit *e);        /* host -> memory */
+void flags_keep(struct emit *e);        /* the same, perhaps only what they can be computed from */
+void flags_write_out(struct emit *e);   /* those in memory */
 void flags_clobber(struct emit *e, u16 keep);   /* host flags are going to be lost; keep: those that are needed later */
 void flags_to_host(struct emit *e);     /* before something reads them or keeps some of them */
 void flags_emit_leave(struct emit *e, bool live);   /* they have to be in memory here if live */

@@ -526,6 +526,7 @@ static void emit_getfl(struct emit *e, const struct ir_ins *ins)
     unsigned d = emit_def(e, ins->d);
     if (e->flags == FLAGS_HOST)
         flags_save(e);
+    flags_write_out(e);
     e->flags = ins->flive ? FLAGS_SAVED : FLAGS_DEAD;
     enc(e, (struct enc){ 0 }, 0x0fb6, d, saved_byte(1));
     enc(e, (struct enc){ .imm_bytes = 4 }, 0x81, 4, rm_reg(d));     /* and d, SF ZF AF PF CF */
@@ -543,6 +544,8 @@ static void emit_putfl(struct emit *e, const struct ir_ins *ins)
 {
     if (e->flags == FLAGS_HOST && ins->fdef != IR_FLAGS)
         flags_save(e);
+    if (e->flags != FLAGS_DEAD && ins->fdef != IR_FLAGS)
+        flags_write_out(e);
     unsigned a = emit_copy(e, ins->a, 4);
     enc(e, (struct enc){ .reg8 = true }, 0x88, a, saved_byte(1));
     if (ins->fdef & IR_O) {

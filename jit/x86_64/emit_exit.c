@@ -307,7 +307,7 @@ void emit_step(struct emit *e, const struct ir_ins *ins)
         *call = (struct code_call){ .in = *in, .offset = e->u->offset[ins->gi], .unit = e->out,
                                      .fast = switch_find(in) };
         if (e->flags == FLAGS_HOST)
-            flags_save(e);
+            flags_keep(e);
         emit_mov_imm(e, RCX, (u64)(uintptr_t)call);
         emit_jump_to(e, fixed->step);
         return;
@@ -350,6 +350,7 @@ void emit_interp(struct emit *e, const struct ir_ins *ins)
     *call = (struct code_call){ .in = *e->u->guest[ins->gi], .offset = e->u->offset[ins->gi], .unit = e->out };
     if (e->flags == FLAGS_HOST)
         flags_save(e);
+    bool exact = e->exact_form;
     u32 done = string_usual(e, &call->in);
     if (!done)
         done = gather_usual(e, &call->in);
@@ -358,6 +359,7 @@ void emit_interp(struct emit *e, const struct ir_ins *ins)
     if (done)
         emit_fill(e, done, e->at);
     e->flags = ins->flive ? FLAGS_SAVED : FLAGS_DEAD;
+    e->exact_form = exact || !done;
 }
 
 /* Flags stay as they are. */
@@ -481,6 +483,10 @@ static void one_tail(struct emit *e, struct tail *t)
         emit_jump_to(e, t->back);
         tail_link(e, t, t->flags == FLAGS_HOST ? fixed->leave_link_host : fixed->leave_link);
         emit_fill(e, t->link->at, t->link->stub);
+        break;
+    case TAIL_FLAGS:
+        call_to(e, fixed->flags);
+        emit_jump_to(e, t->back);
         break;
     case TAIL_LOOKUP:
         if (e->j->opt.indirect)

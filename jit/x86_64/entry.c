@@ -471,6 +471,56 @@ static void call_with_state(struct emit *e, const void *function)
     call_c(e, function);
 }
 
+/* vcpu.jit.flags: from what flags can be computed from to the flags themselves. Changes nothing but EFLAGS. */
+static void write_flags(struct emit *e)
+{
+    static const u8 used[] = { RAX, RCX, RDX };
+    u32 done[16];
+    unsigned n = 0;
+    fixed_places.flags = e->at;
+    for (unsigned i = 0; i < ARRAY_LEN(used); i++)
+        store(e, used[i], VCPU_DISP(jit.temp[1]) + (s32)i * 8);
+    enc(e, W, 0x63, RDX, rm_vcpu(VCPU_DISP(jit.flags)));        /* movsxd */
+    enc(e, D, 0x0fb6, RCX, rm_reg(RDX));
+    enc(e, D, 0x8d, RCX, rm_mem(RCX, -FLAG_FIRST));
+    enc(e, (struct enc){ .w = true, .imm_bytes = 1 }, 0xc1, 7, rm_reg(RDX));    /* sar */
+    put8(e, FLAG_IMM_SHIFT);
+    load(e, RAX, VCPU_DISP(jit.flag_a));
+    enc(e, (struct enc){ .imm_bytes = 4 }, 0xf7, 0, rm_reg(RCX));               /* test */
+    put32(e, FLAG_B);
+    u32 small = emit_jump_if(e, 4);
+    load(e, RDX, VCPU_DISP(jit.flag_b));
+    emit_fill(e, small, e->at);
+    enc(e, (struct enc){ .imm_bytes = 4 }, 0x81, 4, rm_reg(RCX));               /* and */
+    put32(e, ~(u32)FLAG_B);
+    for (u32 kind = FLAG_ADD; kind <= FLAG_LOGIC; kind++) {
+        for (u32 size = 0; size < 4; size++) {
+            const struct enc at = { .w = size == 3, .prefix = size == 1 ? 0x66 : 0, .reg8 = !size, .rm8 = !size };
+            enc(e, (struct enc){ .imm_bytes = 1 }, 0x83, 7, rm_reg(RCX));       /* cmp */
+            put8(e, (u8)(kind << FLAG_KIND_SHIFT | size));
+            u32 next = emit_jump_if(e, 5);
+            if (kind == FLAG_ADD)
+                enc(e, W, 0x2b, RAX, rm_reg(RDX));
+            else if (kind == FLAG_SUB)
+                enc(e, W, 0x03, RAX, rm_reg(RDX));
+            if (kind == FLAG_LOGIC)
+                enc(e, at, size ? 0x85 : 0x84, RAX, rm_reg(RAX));
+            else
+                enc(e, at, (kind == FLAG_ADD ? 0x02u : 0x3au) | (size != 0), RAX, rm_reg(RDX));
+            done[n++] = emit_jump(e);
+            emit_fill(e, next, e->at);
+        }
+    }
+    for (unsigned i = 0; i < n; i++)
+        emit_fill(e, done[i], e->at);
+    put_opcode(e, 0x9f);                                                        /* lahf */
+    enc(e, (struct enc){ .rm8 = true }, 0x0f90, 0, rm_reg(RAX));                /* seto al */
+    enc(e, D, 0x89, RAX, rm_vcpu(VCPU_DISP(jit.flags)));
+    for (unsigned i = 0; i < ARRAY_LEN(used); i++)
+        load(e, used[i], VCPU_DISP(jit.temp[1]) + (s32)i * 8);
+    put8(e, 0xc3);
+}
+
 /* RCX = struct code_call; flags in memory, before and after. */
 static void write_interp(struct emit *e, u32 leave)
 {
@@ -532,6 +582,7 @@ u32 entry_init(struct jit *j, u8 *rw, u8 *rx, u32 room)
         write_miss(e, n);
     for (unsigned kind = 0; kind < 4; kind++)
         write_need(e, kind);
+    write_flags(e);
     write_interp(e, leave);
     write_step(e, stored);
     u32 size = e->full ? 0 : e->at;
