@@ -292,6 +292,7 @@ static void emit_entrances(struct emit *e)
         emit_fill(e, over, e->at);
         e->out->entry = e->at;
         e->flags = FLAGS_SAVED;
+        e->exact_form = false;
     }
 }
 

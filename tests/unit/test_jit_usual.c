@@ -1,6 +1,6 @@
 /* test_jit_usual.c - instructions whose usual case stands in line (REP strings, gathers, masked moves), against the interpreter:
  * the same state and memory afterwards, faults and what was done before them included; and that it is the usual case that
- * did it, where it can.
+ * did it, where it can. Also flags behind indirect jumps, which are usually not computed.
  *
  * Memory: AREA, mapped; some chunks of CODE_PAGE hold code, so that stores there are left to the interpreter; and the end of
  * RAM, behind which nothing is mapped.
@@ -354,6 +354,96 @@ START_TEST(masked_moves)
 }
 END_TEST
 
+/* --- flags behind an indirect jump: kept as what they are computed from ------------------------------------------------- */
+
+/* An arithmetic instruction on registers other than RSP and RDI; true: a logical one, AF is undefined. */
+static bool random_arithmetic(u8 *p, unsigned *len, bool wide)
+{
+    static const u8 regs[] = { GPR_RAX, GPR_RCX, GPR_RDX, GPR_RBX, GPR_RBP, GPR_RSI };
+    static const u8 ops[] = { 0 /* add */, 5 /* sub */, 7 /* cmp */, 1 /* or */, 4 /* and */, 6 /* xor */, 8 /* test */ };
+    const unsigned op = ops[below(7)], size = below(wide ? 4 : 3), d = regs[below(size ? 6 : 4)], a = regs[below(size ? 6 : 4)];
+    u8 *at = p;
+    if (size == 1)
+        *at++ = 0x66;
+    if (size == 3)
+        *at++ = 0x48;
+    if (op == 8 || one_in(2)) {
+        *at++ = (u8)((op == 8 ? 0x84 : op * 8) | (size != 0));
+        *at++ = (u8)(0xc0 | (one_in(3) ? d : a) << 3 | d);
+    } else {
+        *at++ = size ? 0x83 : 0x80;
+        *at++ = (u8)(0xc0 | op << 3 | d);
+        *at++ = (u8)random32();
+    }
+    *len = (unsigned)(at - p);
+    return op == 1 || op == 4 || op == 6 || op == 8;
+}
+
+static struct code_unit *unit_at_rip(void)
+{
+    gpa pa;
+    const u8 *bytes;
+    jit_prepare(jit_of(C));
+    ck_assert(mmu_fetch(&C->mmu, C->rip, C->mmu.view, &pa, &bytes));
+    return compile_unit(jit_of(C), pa, bytes, unit_part(C, C->rip, C->rip));
+}
+
+/* Arithmetic, a load, sometimes a change of an operand, JMP RDI; there PUSHF, POP RAX. */
+START_TEST(flags_at_jumps)
+{
+    static const u8 load[] = { 0x8b, 0x2d }, load64[] = { 0x8b, 0x2c, 0x25 }, jump[] = { 0xff, 0xe7 };
+    static const u8 target[] = { 0x9c, 0x58, 0xeb, 0xfe };
+    const u32 area = AREA;
+    machine_of(_i);
+    for (unsigned i = 0; i < 4000; i++) {
+        struct jit *j = jit_of(C);
+        u8 bytes[UNIT] = { 0 };
+        unsigned n = 0, steps = 3, len;
+        const u32 defined = random_arithmetic(bytes, &len, _i == 8) ? (u32)~EFL_AF : ~(u32)0;
+        n += len;
+        const unsigned load_len = _i == 8 ? sizeof load64 : sizeof load;
+        memcpy(bytes + n, _i == 8 ? load64 : load, load_len);
+        memcpy(bytes + n + load_len, &area, 4);
+        n += load_len + 4;
+        if (one_in(4)) {        /* lea ebx, [ebx + 1] */
+            memcpy(bytes + n, "\x8d\x5b\x01", 3);
+            n += 3;
+            steps++;
+        }
+        memcpy(bytes + n, jump, sizeof jump);
+        memcpy(bytes + 32, target, sizeof target);
+        random_start();
+        for (unsigned k = 0; k < 8; k++)
+            if (one_in(3))
+                start.gpr[k] = k == GPR_RSP ? start.gpr[k] : (u64)below(3) << 31;
+        start.rip = UNITS + UNIT * (slot++ % UNIT_COUNT);
+        start.gpr[GPR_RDI] = start.rip + 32;
+        physmap_write(m.map, start.rip, bytes, sizeof bytes);
+        state_load(&start);
+        for (unsigned k = 0; k < steps; k++)
+            cpu_step(C);
+        const u32 flags = (u32)rflags_get(C) & defined;
+        cpu_step(C);
+        cpu_step(C);
+        const u64 rax = C->rax & defined;
+        state_load(&start);
+        struct code_unit *from = unit_at_rip();
+        ck_assert(from && jit_enter(j, from) == LEAVE_LOOKUP);
+        ck_assert_msg(((u32)rflags_get(C) & defined) == flags, "case %u: flags %x, should be %x (%02x %02x %02x)", i,
+                      (u32)rflags_get(C) & defined, flags, bytes[0], bytes[1], bytes[2]);
+        struct code_unit *to = unit_at_rip();
+        C->jit_jump[C->rip % JIT_JUMPS] = (struct jit_jump){ C->rip + j->genkey, (u64)(uintptr_t)(j->rx + to->entry_jump) };
+        state_load(&start);
+        atomic_store(&C->jit.poll, 0);
+        const enum leave_reason why = jit_enter(j, from);
+        ck_assert_msg(why == LEAVE_LINK, "left because of %d", why);
+        ck_assert_msg((C->rax & defined) == rax, "case %u: pushed %llx, should be %llx (%02x %02x %02x)", i,
+                      (unsigned long long)C->rax, (unsigned long long)rax, bytes[0], bytes[1], bytes[2]);
+    }
+    machine_free();
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("jit_usual");
@@ -363,6 +453,7 @@ int main(void)
         tcase_add_loop_test(t, strings, mode, mode + 1);
         tcase_add_loop_test(t, gathers, mode, mode + 1);
         tcase_add_loop_test(t, masked_moves, mode, mode + 1);
+        tcase_add_loop_test(t, flags_at_jumps, mode, mode + 1);
     }
     suite_add_tcase(s, t);
     return run_suite(s);
