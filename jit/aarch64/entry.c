@@ -1,0 +1,524 @@
+/* entry.c - the fixed code at the start of the cache: the way in, the ways out, and what units call when the fast path does
+ * not do. And how the host learns of code that was written.
+ *
+ * It is written by the encoder like everything else, since it names fields of struct vcpu. Between units all guest state is
+ * in host registers; here it is stored to and loaded from struct vcpu:
+ *
+ *   general registers   always; those in X19-X26 survive C
+ *   flags               units have put them into vcpu.jit.flags
+ *   vectors             only if jit.vec_state says that they are loaded (need); on a miss they are kept
+ *
+ * The stack of return addresses is not SP: X27 points into memory of its own, 8 bytes an address. At its bottom stands the address of
+ * `underflow`, which looks the popped address up. Both ends lie in front of pages without access; a call that runs into the
+ * lower one is repaired by the signal handler, which starts the stack anew.
+ */
+#include "jit/aarch64/emit.h"
+#include "jit/jit_private.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+static struct fixed_code fixed_places;
+const struct fixed_code *fixed = &fixed_places;
+static u32 place_enter, place_underflow;
+static enum leave_reason (*enter_code)(struct vcpu *c, const void *code);
+static const void *underflow_code;
+
+/* --- written code -------------------------------------------------------------------------------------------------- */
+
+/* Emulators exist that translate code once and see it change only where it is written through the addresses that it is executed
+ * at, whatever the caches are told (QEMU before 8.1). They do see that a page loses its right to be executed. */
+static bool caches_lie;
+
+static void flip_protection(const u8 *from, const u8 *to)
+{
+    const uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), first = (uintptr_t)from & ~(page - 1);
+    const size_t bytes = ((uintptr_t)to - first + page - 1) & ~(page - 1);
+    mprotect((void *)first, bytes, PROT_READ);
+    mprotect((void *)first, bytes, PROT_READ | PROT_EXEC);
+}
+
+void code_changed(struct jit *j, u32 at, u32 bytes)
+{
+    u8 *from = j->rx + at;
+    __builtin___clear_cache((char *)from, (char *)from + bytes);
+    if (caches_lie)
+        flip_protection(from, from + bytes);
+}
+
+/* Writes a function, calls it, writes another one, calls that. */
+static bool test_caches(u8 *rw, u8 *rx)
+{
+    static const u32 returns = 0xd65f03c0;
+    for (u32 i = 1; i <= 2; i++) {
+        const u32 code[2] = { 0x52800000 | i << 5, returns };     /* mov w0, #i */
+        memcpy(rw, code, sizeof code);
+        __builtin___clear_cache((char *)rx, (char *)rx + sizeof code);
+        if (((u32 (*)(void))(uintptr_t)rx)() != i)
+            return false;
+    }
+    return true;
+}
+
+/* --- the return-address stack ------------------------------------------------------------------------------------- */
+
+enum { STACK_BYTES = 1 << 20, GUARD_BYTES = 1 << 16 /* a multiple of all page sizes */ };
+static _Thread_local u8 *return_stack;     /* lowest usable byte */
+
+static void stack_reset(u8 *low, u64 *sp)
+{
+    u64 *top = (u64 *)(low + STACK_BYTES - 4096);
+    for (unsigned i = 0; i < 4; i++)
+        top[i] = (uintptr_t)underflow_code;
+    *sp = (uintptr_t)top;
+}
+
+void jit_reset_returns(struct vcpu *c)
+{
+    if (c->jit.code_sp)
+        stack_reset((u8 *)c->jit.stack, &c->jit.code_sp);
+}
+
+void jit_returns_push(struct vcpu *c)
+{
+    u64 *sp = (u64 *)(uintptr_t)c->jit.code_sp;
+    if (!sp)
+        return;
+    if ((u8 *)sp - c->jit.stack < 4096) {
+        jit_reset_returns(c);
+        return;
+    }
+    *--sp = (uintptr_t)underflow_code;
+    c->jit.code_sp = (uintptr_t)sp;
+}
+
+void jit_returns_pop(struct vcpu *c)
+{
+    if (c->jit.code_sp && c->jit.code_sp < (uintptr_t)c->jit.stack + STACK_BYTES - 4096)
+        c->jit.code_sp += 8;
+}
+
+static u8 *stack_new(void)
+{
+    u8 *m = mmap(NULL, STACK_BYTES + 2 * GUARD_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (m == MAP_FAILED || mprotect(m + GUARD_BYTES, STACK_BYTES, PROT_READ | PROT_WRITE))
+        return NULL;
+    return m + GUARD_BYTES;
+}
+
+static struct sigaction old_action;
+
+/* A call of translated code ran off the end of its stack: it is executed again on an empty one. Everything else is not
+ * ours: it happens again and finds who was there before. */
+static void on_segv(int sig, siginfo_t *info, void *context)
+{
+    ucontext_t *u = context;
+    u8 *at = info->si_addr, *low = return_stack;
+    if (low && at < low && at >= low - GUARD_BYTES) {
+        u64 sp;
+        stack_reset(low, &sp);
+        u->uc_mcontext.regs[RETURNS] = sp;
+        return;
+    }
+    sigaction(sig, &old_action, NULL);
+}
+
+static bool install_handler(void)
+{
+    struct sigaction sa = { .sa_sigaction = on_segv, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
+    return !sigaction(SIGSEGV, &sa, &old_action);
+}
+
+/* --- pieces --------------------------------------------------------------------------------------------------------- */
+
+static void call_c(struct emit *e, const void *function)
+{
+    mov_imm(e, X16, (u64)(uintptr_t)function);
+    put32(e, 0xd63f0000 | X16 << 5);        /* blr */
+}
+
+static void guest_pairs(struct emit *e, bool out, unsigned first, unsigned end)
+{
+    for (unsigned g = first; g < end; g += 2)
+        pair(e, out ? STP : LDP, host_of_gpr[g], host_of_gpr[g + 1], VCPU, (s32)(VCPU_OFF(gpr[0]) + 8 * g));
+}
+static void guest_registers(struct emit *e, bool out) { guest_pairs(e, out, 0, 16); }
+static void reload_caller_saved(struct emit *e) { guest_pairs(e, false, GPR_R8, 16); }
+
+/* Q registers: [base + off], off a multiple of 16. X17 is used. */
+static void vectors(struct emit *e, bool out)
+{
+    const u32 at = VCPU_OFF(vec[0]);
+    static_assert(sizeof(union vec) == 32 && offsetof(struct vcpu, vec) % 16 == 0, "LDR Q scales");
+    add_any(e, true, X17, VCPU, at & ~4095u);
+    for (unsigned i = 0; i < 16; i++)
+        put32(e, (out ? 0x3d800000 : 0x3dc00000) | ((at & 4095) / 16 + 2 * i) << 10 | X17 << 5 | i);
+}
+
+static void if_vectors(struct emit *e, bool out)
+{
+    load(e, 1, X17, VCPU_OFF(jit.vec_state));
+    u32 skip = branch_zero(e, false, X17, false);
+    vectors(e, out);
+    emit_fill(e, skip, e->at);
+}
+
+/* Everything but the general registers, to memory, for good. */
+static void unload_units(struct emit *e)
+{
+    if_vectors(e, true);
+    store(e, 1, XZR, VCPU_OFF(jit.vec_state));
+}
+
+static void returns(struct emit *e, bool out)
+{
+    if (out)
+        store(e, 8, RETURNS, VCPU_OFF(jit.code_sp));
+    else
+        load(e, 8, RETURNS, VCPU_OFF(jit.code_sp));
+}
+
+/* The sites of the current view. */
+static void load_sites(struct emit *e)
+{
+    static_assert(sizeof(((struct vcpu *)0)->mmu.site[0]) == 1 << 14, "shifted by 14");
+    load(e, 4, X17, VCPU_OFF(mmu.view));
+    add_any(e, true, SITES, VCPU, VCPU_OFF(mmu.site[0]));
+    rrr(e, ADD | BY(14), true, SITES, SITES, X17);
+}
+
+/* --- in and out ----------------------------------------------------------------------------------------------------- */
+
+enum { FRAME = 160 };
+
+static void callee_saved(struct emit *e, bool out)
+{
+    for (unsigned i = 0; i < 6; i++)
+        pair(e, out ? STP : LDP, X19 + 2 * i, X20 + 2 * i, SP, 16 * (s32)i);
+    for (unsigned i = 0; i < 4; i++)        /* d8-d15 */
+        pair(e, out ? 0x6d000000 : 0x6d400000, 8 + 2 * i, 9 + 2 * i, SP, 96 + 16 * (s32)i);
+}
+
+static void write_enter(struct emit *e)     /* (x0 vcpu, x1 code) */
+{
+    place_enter = e->at;
+    add_imm(e, SUB, true, SP, SP, FRAME);
+    callee_saved(e, true);
+    mov(e, true, VCPU, X0);
+    mov(e, true, X16, X1);
+    returns(e, false);
+    load_sites(e);
+    guest_registers(e, false);
+    branch_reg(e, X16);
+}
+
+/* The reason is in jit.temp[3]. *stored: if everything is in its place already. */
+static u32 write_leave(struct emit *e, u32 *stored)
+{
+    u32 at = e->at;
+    guest_registers(e, true);
+    returns(e, true);
+    unload_units(e);
+    *stored = e->at;
+    load(e, 8, X0, VCPU_OFF(jit.temp[3]));
+    callee_saved(e, false);
+    add_imm(e, ADD, true, SP, SP, FRAME);
+    ret(e, LR);
+    return at;
+}
+
+static void reason(struct emit *e, enum leave_reason r, u32 leave)
+{
+    mov_imm(e, X16, r);
+    store(e, 8, X16, VCPU_OFF(jit.temp[3]));
+    emit_branch_to(e, leave);
+}
+
+static void write_exits(struct emit *e, u32 leave)
+{
+    struct fixed_code *f = &fixed_places;
+    f->leave_link = e->at;
+    store(e, 8, X0, VCPU_OFF(jit.left));
+    reason(e, LEAVE_LINK, leave);
+
+    f->leave_landing = e->at;
+    store(e, 8, X0, VCPU_OFF(jit.left));
+    store(e, 8, RIP_REG, VCPU_OFF(rip));
+    reason(e, LEAVE_LANDING, leave);
+
+    f->leave_lookup = e->at;
+    store(e, 8, RIP_REG, VCPU_OFF(rip));
+    reason(e, LEAVE_LOOKUP, leave);
+
+    f->leave_step = e->at;
+    load(e, 8, X16, VCPU_OFF(jit.pc));
+    sbfm(e, true, X0, X0, 0, 31);
+    rrr(e, ADD, true, X0, X0, X16);
+    store(e, 8, X0, VCPU_OFF(rip));
+    reason(e, LEAVE_STEP, leave);
+}
+
+static void write_lookup(struct emit *e)
+{
+    place_underflow = e->at;
+    add_imm(e, SUB, true, RETURNS, RETURNS, 8);     /* the bottom stays where it is */
+    fixed_places.lookup = e->at;
+    emit_lookup(e);
+}
+
+/* --- a site missed --------------------------------------------------------------------------------------------------- */
+
+/* What stands behind the call: struct code_access; then the unit goes on. */
+enum { AT_BYTES = offsetof(struct code_access, bytes), AT_ACCESS = offsetof(struct code_access, access),
+       AT_VIEW = offsetof(struct code_access, view), AT_ALIGN = offsetof(struct code_access, align),
+       AT_OFFSET = offsetof(struct code_access, offset), AT_SITE = offsetof(struct code_access, site),
+       AT_MISSES = offsetof(struct code_access, misses), AT_BACK = sizeof(struct code_access) };
+enum { SAVED = 80 };    /* X0-X7, X16, LR */
+
+static void temporaries(struct emit *e, bool out, unsigned end)
+{
+    for (unsigned i = 0; i < end; i += 2)
+        pair(e, out ? STP : LDP, X0 + i, X1 + i, SP, 8 * (s32)i);
+}
+
+/* X16: the guest address; its host address afterwards. LR: the data. */
+static void write_miss_c(struct emit *e)
+{
+    add_imm(e, SUB, true, SP, SP, SAVED);
+    temporaries(e, true, 8);
+    pair(e, STP, X16, LR, SP, 64);
+    guest_registers(e, true);
+    returns(e, true);
+    if_vectors(e, true);
+    mov(e, true, X0, VCPU);
+    mov(e, true, X1, X16);
+    mov(e, true, X2, LR);
+    call_c(e, (const void *)jit_miss);
+    returns(e, false);
+    if_vectors(e, false);
+    reload_caller_saved(e);
+    u32 fault = branch_zero(e, true, X0, false);
+    mov(e, true, X16, X0);
+    temporaries(e, false, 8);
+    ldr(e, 8, LR, SP, 72);
+    add_imm(e, ADD, true, SP, SP, SAVED);
+    add_imm(e, ADD, true, LR, LR, AT_BACK);
+    branch_reg(e, LR);
+    emit_fill(e, fault, e->at);
+    ldr(e, 8, LR, SP, 72);
+    add_imm(e, ADD, true, SP, SP, SAVED);
+    ldr(e, 4, X0, LR, AT_OFFSET);
+    emit_branch_to(e, fixed_places.leave_step);
+}
+
+static void write_miss(struct emit *e)
+{
+    u32 slow[2];
+    fixed_places.miss = e->at;
+    add_imm(e, SUB, true, SP, SP, 32);
+    temporaries(e, true, 4);
+    ldr(e, 1, X0, LR, AT_ALIGN);
+    rrr(e, AND, true, X0, X0, X16);
+    slow[0] = branch_zero(e, true, X0, true);
+    ldr(e, 1, X0, LR, AT_BYTES);
+    ldr(e, 1, X1, LR, AT_ACCESS);
+    rrr(e, ADD, true, X0, X0, X16);
+    add_imm(e, SUB, true, X0, X0, 1);
+    logic_imm(e, AND, true, X0, X0, (u64)PAGE_MASK);
+    u32 writes = branch_zero(e, false, X1, true);
+    static_assert(IR_READ == 0, "compared with zero");
+    load(e, 8, X1, VCPU_OFF(mmu.rd_mask));
+    load(e, 8, X2, VCPU_OFF(mmu.rd));
+    u32 found = branch(e);
+    emit_fill(e, writes, e->at);
+    load(e, 8, X1, VCPU_OFF(mmu.wr_mask));
+    load(e, 8, X2, VCPU_OFF(mmu.wr));
+    emit_fill(e, found, e->at);
+    rrr(e, AND | BY_LSR | BY(PAGE_SHIFT - 4), true, X1, X1, X16);
+    rrr(e, ADD, true, X2, X2, X1);
+    pair(e, LDP, X1, X2, X2, 0);
+    rrr(e, SUB, true, X1, X1, X0);
+    slow[1] = branch_zero(e, true, X1, true);
+    rrr(e, ADD, true, X16, X16, X2);                    /* host address of the access */
+    rrr(e, ADD, true, X2, X2, X0);                      /* of its page */
+    ldr(e, 8, X1, LR, AT_MISSES);
+    ldr(e, 4, X3, X1, 0);
+    add_imm(e, ADD, false, X3, X3, 1);
+    str(e, 4, X3, X1, 0);
+    ldr(e, 4, X1, LR, AT_SITE);
+    rrr(e, ADD, true, X1, X1, SITES);
+    pair(e, STP, X0, X2, X1, 0);
+    ldr(e, 1, X1, LR, AT_VIEW);
+    rrr(e, ADD, true, X1, X1, VCPU);
+    mov_imm(e, X0, 1);
+    str(e, 1, X0, X1, VCPU_OFF(mmu.site_used[0]));
+    temporaries(e, false, 4);
+    add_imm(e, ADD, true, SP, SP, 32);
+    add_imm(e, ADD, true, LR, LR, AT_BACK);
+    branch_reg(e, LR);
+    for (unsigned i = 0; i < 2; i++)
+        emit_fill(e, slow[i], e->at);
+    temporaries(e, false, 4);
+    add_imm(e, ADD, true, SP, SP, 32);
+    fixed_places.miss_tlb = e->at;
+    write_miss_c(e);
+}
+
+/* --- need, interp ---------------------------------------------------------------------------------------------------- */
+
+/* Behind the call: offset of the guest instruction. */
+static void write_need(struct emit *e, unsigned kind)
+{
+    bool vec = kind == IR_NEED_SSE || kind == IR_NEED_AVX;
+    u8 bits = kind == IR_NEED_SSE ? 1 : 3;  /* AVX is usable only if SSE is, the x87 exactly if MMX is: need.c */
+    u32 state = vec ? VCPU_OFF(jit.vec_state) : VCPU_OFF(jit.x87_state);
+    fixed_places.need[kind] = e->at;
+    add_imm(e, SUB, true, SP, SP, SAVED);
+    temporaries(e, true, 8);
+    pair(e, STP, X16, LR, SP, 64);
+    guest_registers(e, true);
+    returns(e, true);
+    if_vectors(e, true);
+    mov(e, true, X0, VCPU);
+    mov_imm(e, X1, kind);
+    call_c(e, (const void *)jit_need);
+    ubfm(e, false, X0, X0, 0, 7);
+    returns(e, false);
+    if_vectors(e, false);
+    reload_caller_saved(e);
+    ldr(e, 8, LR, SP, 72);
+    u32 fault = branch_zero(e, false, X0, false);
+    if (vec)
+        vectors(e, false);
+    mov_imm(e, X16, bits);
+    store(e, 1, X16, state);
+    temporaries(e, false, 8);
+    add_imm(e, ADD, true, SP, SP, SAVED);
+    add_imm(e, ADD, true, LR, LR, 4);
+    branch_reg(e, LR);
+    emit_fill(e, fault, e->at);
+    add_imm(e, ADD, true, SP, SP, SAVED);
+    ldr(e, 4, X0, LR, 0);
+    emit_branch_to(e, fixed_places.leave_step);
+}
+
+/* function(vcpu, X0 = struct code_call), with all guest state in the vCPU; its result is in X0. */
+static void call_with_state(struct emit *e, const void *function)
+{
+    guest_registers(e, true);
+    returns(e, true);
+    unload_units(e);
+    mov(e, true, X1, X0);
+    mov(e, true, X0, VCPU);
+    call_c(e, function);
+}
+
+/* X0 = struct code_call; flags in memory, before and after. */
+static void write_interp(struct emit *e, u32 leave)
+{
+    fixed_places.interp = e->at;
+    put32(e, 0xf81f0c00 | SP << 5 | LR);        /* str x30, [sp, #-16]! */
+    call_with_state(e, (const void *)jit_interp);
+    put32(e, 0xf8410400 | SP << 5 | LR);        /* ldr x30, [sp], #16 */
+    ubfm(e, false, X0, X0, 0, 7);
+    returns(e, false);
+    guest_registers(e, false);
+    u32 out = branch_zero(e, false, X0, false);
+    ret(e, LR);
+    emit_fill(e, out, e->at);
+    reason(e, LEAVE_RETURN, leave);
+}
+
+/* What segments that are not flat allow, for limit_and_base in emit_mem.c. */
+static void refresh_room(struct vcpu *c)
+{
+    for (unsigned s = 0; s < SEG_COUNT; s++) {
+        const struct segment *seg = &c->seg[s];
+        bool code = seg->attr & SEG_CODE, real = !in_protected_mode(c);
+        bool up = code || !(seg->attr & SEG_E);
+        bool ok = !seg->unusable && !c->access_checks && (up || real);
+        c->jit_room[0][s] = ok && (!code || seg->attr & SEG_W || real) ? (u64)seg->limit + 1 : 0;
+        c->jit_room[1][s] = ok && !code && seg->attr & SEG_W ? (u64)seg->limit + 1 : 0;
+        if (ok && real)
+            c->jit_room[1][s] = (u64)seg->limit + 1;
+    }
+}
+
+/* jit_step_call, which may have changed segments. */
+static const void *step_call(struct vcpu *c, const struct code_call *call)
+{
+    const void *code = jit_step_call(c, call);
+    if (code && c->code_size != 8)
+        refresh_room(c);
+    return code;
+}
+
+/* X0 = struct code_call; flags in memory. Goes on where jit_step_call says, perhaps in another view. */
+static void write_step(struct emit *e, u32 leave_stored)
+{
+    fixed_places.step = e->at;
+    call_with_state(e, (const void *)step_call);
+    u32 out = branch_zero(e, true, X0, false);
+    returns(e, false);
+    load_sites(e);
+    mov(e, true, X16, X0);
+    guest_registers(e, false);
+    load(e, 8, RIP_REG, VCPU_OFF(rip));
+    branch_reg(e, X16);
+    emit_fill(e, out, e->at);
+    emit_branch_to(e, leave_stored);
+}
+
+/* --- the backend's functions ------------------------------------------------------------------------------------------ */
+
+u32 entry_init(struct jit *j, u8 *rw, u8 *rx, u32 room)
+{
+    static struct ir_unit none;
+    static struct ir_ins nothing;
+    struct emit *e = calloc(1, sizeof *e);
+    if (!e)
+        return 0;
+    caches_lie = !test_caches(rw, rx);
+    e->j = j;
+    e->u = &none;
+    e->ins = &nothing;
+    e->rw = rw;
+    e->end = room;
+    write_enter(e);
+    u32 stored, leave = write_leave(e, &stored);
+    write_exits(e, leave);
+    write_lookup(e);
+    write_miss(e);
+    for (unsigned kind = 0; kind < 4; kind++)
+        write_need(e, kind);
+    write_interp(e, leave);
+    write_step(e, stored);
+    u32 size = e->full ? 0 : e->at;
+    free(e);
+    enter_code = (enum leave_reason (*)(struct vcpu *, const void *))(uintptr_t)(rx + place_enter);
+    underflow_code = rx + place_underflow;
+    code_changed(j, 0, size);
+    return size;
+}
+
+enum leave_reason entry_enter(struct vcpu *c, const void *code)
+{
+    if (!c->jit.code_sp) {
+        return_stack = stack_new();
+        c->jit.stack = return_stack;
+        if (!return_stack || !install_handler()) {
+            fprintf(stderr, "shadow86: no memory for the translator's stack\n");
+            abort();
+        }
+        stack_reset(return_stack, &c->jit.code_sp);
+    }
+    return_stack = c->jit.stack;
+    if (c->code_size != 8)
+        refresh_room(c);
+    return enter_code(c, code);
+}
