@@ -106,6 +106,8 @@ void flags_parity(struct emit *e, const struct ir_ins *ins, unsigned result)
 {
     if (ins->fdef & ins->flive & (IR_P | IR_A))
         store(e, 2, result, VCPU_OFF(jit.flags2));
+    if (ins->flive & IR_P & ins->fdef && !(ins->fdef & IR_A))       /* undefined: clear, as on the processors that we follow */
+        store(e, 2, result, VCPU_OFF(jit.flags2) + 2);
 }
 
 void flags_from(struct emit *e, const struct ir_ins *ins, unsigned result, unsigned carry, unsigned overflow)

@@ -258,7 +258,9 @@ START_TEST(strings)
         start.eflags |= one_in(10) ? EFL_DF : 0;
         run_case(1);
     }
+#if defined(__x86_64__)        /* other backends have no usual case yet */
     ck_assert_uint_lt(called, cases / 2);
+#endif
     machine_free();
 }
 END_TEST
@@ -281,7 +283,12 @@ static void vex_memory(u8 bytes[16], u8 opcode, bool w, bool l, unsigned reg, un
 
 static const u8 load[4] = { 0xc5, 0xfd, 0x6f, 0xc0 };   /* vmovdqa ymm0, ymm0 */
 
+/* Is there a usual case at all? */
+#if defined(__x86_64__)
 static bool host_can_avx2(void) { return __builtin_cpu_supports("avx2"); }
+#else
+static bool host_can_avx2(void) { return false; }
+#endif
 
 START_TEST(gathers)
 {
@@ -317,7 +324,9 @@ START_TEST(gathers)
         place(load, sizeof load, bytes);
         run_case(2);
     }
+#if defined(__x86_64__)        /* other backends have no usual case yet */
     ck_assert_uint_lt(called, cases / 2);
+#endif
     machine_free();
 }
 END_TEST
@@ -349,7 +358,9 @@ START_TEST(masked_moves)
         place(load, sizeof load, bytes);
         run_case(2);
     }
+#if defined(__x86_64__)        /* other backends have no usual case yet */
     ck_assert_uint_lt(called, cases / 2);
+#endif
     machine_free();
 }
 END_TEST
