@@ -109,17 +109,21 @@ static u64 code_written(void *ctx, gpa first, u64 bytes)
     struct vcpu *c = ctx;
     struct icache *ic = c->icache;
     struct block **at = &ic->pages[page_hash_of(first)], *b;
-    u64 left = c->engine ? c->engine->code_written(c, first, bytes) : 0;
+    u64 left = 0;
+    bool any = false;
     while ((b = *at)) {
         bool here = (b->pa & PAGE_MASK) == (first & PAGE_MASK);
         if (here && b->pa < first + bytes && first < b->pa + b->bytes) {
             *at = b->next_page;
             kill(ic, b);
+            any = true;
         } else {
             left |= here ? code_chunks(b->pa, b->bytes) : 0;
             at = &b->next_page;
         }
     }
+    if (c->engine)
+        left |= c->engine->code_written(c, first, bytes, any);
     return left;
 }
 
@@ -157,15 +161,28 @@ static void append(struct block *b, struct insn *in)
     }
 }
 
-/* Fills b->insn; the chunks it reads are marked first. room: bytes up to the end of the page. The terminator, where
- * there is one, is not counted. */
-static void decode_block(struct vcpu *c, struct block *b, const u8 *host, unsigned room)
+/* May it write to memory? Yes, if in doubt. (A branch and a system instruction end a block anyway.) */
+static bool may_write(const struct insn *in)
+{
+    interp_fn *run = insn_rows[in->row].run;
+    bool memory = in->op[0].kind == OP_MEM || in->op[1].kind == OP_MEM || in->lock;
+    switch (in->op[0].kind) {
+    case OP_GPR: return run == in_push || (memory && (run == in_xchg || run == in_xadd));
+    case OP_GPRH: return memory && (run == in_xchg || run == in_xadd);
+    case OP_VEC: case OP_MMX: return run == in_maskmovq || run == in_maskmovdqu;
+    default: return run != in_nop;
+    }
+}
+
+/* Fills b->insn; the chunks it reads are marked first, unless the block is loose. room: bytes up to the end of the page. The
+ * terminator, where there is one, is not counted. */
+static void decode_block(struct vcpu *c, struct block *b, const u8 *host, unsigned room, bool loose)
 {
     unsigned marked = 0;
     while (b->count < BLOCK_INSNS && b->bytes < room) {
         struct insn *in = &b->insn[b->count];
         unsigned ahead = b->bytes + MAX_LENGTH, want = ahead < room ? ahead : room;
-        if (marked < want) {
+        if (marked < want && !loose) {
             unsigned end = (unsigned)(((b->pa + want + CHUNK - 1) & ~(gpa)(CHUNK - 1)) - b->pa);
             codepages_mark(c->mmu.phys, b->pa + marked, end - marked);
             marked = end;
@@ -178,6 +195,8 @@ static void decode_block(struct vcpu *c, struct block *b, const u8 *host, unsign
             b->sys = status != DECODE_OK || insn_rows[in->row].attr & ATTR_SYS;
             return;
         }
+        if (loose && may_write(in))
+            break;
     }
     struct insn *end = &b->insn[b->count];
     end->chain = interp_block_end;
@@ -192,12 +211,19 @@ struct block *icache_build(struct vcpu *c, gpa pa, const u8 *host)
         drop_all(c);
     struct block *b = (struct block *)(ic->arena + ic->used);
     *b = (struct block){ .pa = pa, .mode = c->code_size };
-    decode_block(c, b, host, PAGE_SIZE - (unsigned)(pa & ~PAGE_MASK));
+    decode_block(c, b, host, PAGE_SIZE - (unsigned)(pa & ~PAGE_MASK), false);
     if (!b->count)
         return NULL;
     ic->used += sizeof(struct block) + (b->count + 1u) * sizeof(struct insn);
     insert(ic, b);
     return b;
+}
+
+bool icache_decode_loose(struct vcpu *c, struct block *b, gpa pa, const u8 *bytes, unsigned room)
+{
+    *b = (struct block){ .pa = pa, .mode = c->code_size };
+    decode_block(c, b, bytes, room, true);
+    return b->count;
 }
 
 enum decode_status icache_decode_copy(struct vcpu *c, const u8 *bytes, unsigned avail, const struct insn **in)

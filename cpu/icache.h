@@ -27,6 +27,9 @@ struct block *icache_find(const struct icache *ic, gpa pa, unsigned mode);
 /* Decodes one; host: its bytes, readable up to the end of the page. NULL if the first instruction does not end on the
  * page. May drop all other blocks. */
 struct block *icache_build(struct vcpu *c, gpa pa, const u8 *host);
+/* A block that nobody drops: whoever owns it compares its bytes before each run. So it ends behind the first instruction that may
+ * write to memory. b has room for BLOCK_INSNS + 1 instructions; bytes: a copy, `room` of them. False: there is none. */
+bool icache_decode_loose(struct vcpu *c, struct block *b, gpa pa, const u8 *bytes, unsigned room);
 /* The chain of every instruction of a dead block: stops there. interp.c */
 bool interp_stale(struct vcpu *c, const struct insn *in);
 /* The chain behind the last instruction of a block that ends without a branch. interp.c */

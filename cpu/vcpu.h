@@ -113,8 +113,9 @@ enum { JIT_JUMPS = 1 << 16 /* a remainder is one MOVZX */, JIT_STRADDLES = 16, J
 /* What a translator puts in the interpreter's place. */
 struct cpu_engine {
     void (*run)(struct vcpu *c);                            /* as interp_run */
-    /* Memory [a, a + bytes) (physical, one page) has changed. Returns the 64-byte chunks of the page that its code still covers. */
-    u64 (*code_written)(struct vcpu *c, gpa a, u64 bytes);
+    /* Memory [a, a + bytes) (physical, one page) has changed; any: decoded blocks were made from it. Returns the 64-byte chunks of
+     * the page that its code still covers. */
+    u64 (*code_written)(struct vcpu *c, gpa a, u64 bytes, bool any);
     void (*free)(struct vcpu *c);
 };
 struct vcpu {

@@ -638,13 +638,13 @@ static void set_watch(struct jit_check *k, bool on)
     mmu_set_view(m, m->view);
 }
 
-static void run_interpreter(struct vcpu *c)
+static void run_interpreter(struct vcpu *c, bool one)
 {
     gpa pa;
     const u8 *host;
     if (!interp_fetch(c, &pa, &host))
         return;
-    const struct block *b = interp_decoded(c, pa, host);
+    const struct block *b = one ? NULL : interp_decoded(c, pa, host);
     if (b)
         interp_block(c, b);
     else
@@ -661,7 +661,7 @@ bool check_here(struct jit *j)
     const bool skip = skips(k, u);
     set_watch(k, !skip);
     if (skip)
-        run_interpreter(j->cpu);
+        run_interpreter(j->cpu, u->self);   /* nobody decodes blocks of code that checks itself */
     else
         check_unit(k, u);
     return true;

@@ -52,6 +52,17 @@ struct code_access {
 /* How often the site of an access missed, by the instruction's offset and the kind of access. */
 struct code_profile { s32 offset; u8 access; u32 misses; };
 
+/* What a unit that checks itself was made from: selfcheck.c. Bits count bytes from its start. */
+enum { SELF_BYTES = 512, SELF_WORDS = SELF_BYTES / 64 };
+struct code_self {
+    const u8 *host;             /* where it stands */
+    u16 bytes;
+    u64 patience;               /* entries until its page counts as quiet */
+    u64 loaded[SELF_WORDS];     /* not compared: constants that its code loads */
+    u64 immediates[SELF_WORDS]; /* others that it could load */
+    u8 was[];
+};
+
 struct code_range { gpa at; u32 bytes; };   /* on one page */
 enum { CODE_RANGES = 6 };
 
@@ -76,6 +87,7 @@ struct code_unit {
     u16 guests;                 /* guest instructions */
     u8 ranges;                  /* memory that it was made from: [0] holds pa. Others: behind a page, successors looked at */
     bool dead;
+    struct code_self *self;     /* it checks itself, and has no ranges; NULL: it is told of writes */
     bool crosses;               /* its first instruction ends on the next page, place[1]. Its code compares pc + PAGE_SIZE + genkey
                                    with the 8 bytes at `key`, and leaves with LEAVE_LOOKUP if they differ */
     /* finding and entering a unit looks at no more than what stands above */

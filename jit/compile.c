@@ -61,7 +61,7 @@ static void check_ir(const struct ir_unit *u)
 static bool make_ir(struct jit *j, gpa pa, const u8 *host, struct translate_result *r)
 {
     struct pass_env env = { .j = j, .c = j->cpu, .pa = pa, .host = host, .ranges = r, .opt = &j->opt,
-                            .keep_flags = j->keep_flags,
+                            .keep_flags = j->keep_flags || j->self.on,
                             .group_pointers = j->no_group[dispatch_slot(pa)] == pa ? 0 : j->backend->group_pointers };
     if (!translate_unit(j, j->cpu, &j->ir, pa, host, r)) {
         stats_reason(j, r->reason);
@@ -71,6 +71,10 @@ static bool make_ir(struct jit *j, gpa pa, const u8 *host, struct translate_resu
         log_guest(&j->ir, pa);
     log_ir(&j->ir, LOG_OP, "IR");
     passes_run(&j->ir, &env);
+    if (j->self.on && !self_finish(j)) {
+        j->ir.full = true;
+        return true;
+    }
     log_ir(&j->ir, LOG_OP_OPT, "IR after the passes");
     if (j->opt.verify)
         check_ir(&j->ir);
@@ -92,7 +96,13 @@ static struct code_unit *emit(struct jit *j, gpa pa, const u8 *host, u32 part, c
         return NULL;
     for (unsigned i = 0; i < r->ranges; i++)
         u->place[i] = (struct code_place){ .range = r->range[i], .unit = u };
-    u->left = j->opt.hotter;
+    if (j->self.on) {
+        u->ranges = 0;
+        u->self = self_data(j);
+        if (!u->self)
+            return NULL;
+    }
+    u->left = u->self ? u->self->patience : j->opt.hotter;
     u->executed = j->opt.super && !j->super && !u->crosses ? &u->left : NULL;
     if (!j->backend->emit(j, &j->ir, u, at, s->end - at))
         return NULL;
@@ -123,6 +133,7 @@ static void count_unit(struct jit *j, const struct code_unit *u)
 {
     j->count.units++;
     j->count.units_super += j->super;
+    j->count.self_units += j->self.on;
     j->count.insns_translated += u->guests;
     for (unsigned g = 0; g < u->guests; g++)
         j->count.guest_bytes_translated += j->ir.guest[g]->len;
@@ -147,7 +158,7 @@ static struct code_unit *make(struct jit *j, gpa pa, const u8 *host, u32 part)
             j->count.failed_translate++;
             return NULL;
         }
-        if (!lies_inside(&j->ir, part))
+        if (j->ir.full || !lies_inside(&j->ir, part))
             continue;
         struct code_unit *u = emit(j, pa, host, part, &r);
         if (u)
@@ -170,5 +181,13 @@ struct code_unit *compile_unit(struct jit *j, gpa pa, const u8 *host, u32 part)
         count_unit(j, u);
     }
     j->count.translate_ns += jit_now_ns() - start;
+    return u;
+}
+
+struct code_unit *compile_self(struct jit *j, gpa pa, const u8 *host, u32 part, const struct code_self *before)
+{
+    self_begin(j, pa, host, before);
+    struct code_unit *u = compile_unit(j, pa, j->self.bytes, part);
+    j->self.on = false;
     return u;
 }

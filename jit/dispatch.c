@@ -220,7 +220,8 @@ static struct code_unit *crossing(struct jit *j, gpa pa, const u8 *host, u32 par
 {
     gpa *no_unit = &j->no_unit[(pa >> 12 ^ pa) % ARRAY_LEN(j->no_unit)];
     struct code_unit *u = NULL;
-    if (host && part == UNIT_WHOLE && *no_unit != pa && next_page(j, &j->next_pa, &j->next_host)) {
+    if (host && part == UNIT_WHOLE && *no_unit != pa && !self_wanted(j, pa) && next_page(j, &j->next_pa, &j->next_host) &&
+        !self_wanted(j, j->next_pa)) {
         if (j->cpu->mmu.fetch_epoch[j->cpu->mmu.view] != j->epoch)
             jit_prepare(j);
         u = compile_unit(j, pa, host, part);
@@ -233,9 +234,35 @@ static struct code_unit *crossing(struct jit *j, gpa pa, const u8 *host, u32 par
     return NULL;
 }
 
+/* The same for code that is often overwritten. What follows a block without a branch is run with it. */
+static struct code_unit *cold_restless(struct jit *j, gpa pa, const u8 *host, u32 part)
+{
+    const struct code_self *ripe = NULL;
+    const struct block *b = host ? self_block(j, pa, host, &ripe) : NULL;
+    if (ripe) {
+        struct code_unit *u = compile_self(j, pa, host, part, ripe);
+        if (!u)
+            interpret_block(j, NULL);
+        return u;
+    }
+    for (;;) {
+        u64 next = b ? j->cpu->rip + b->bytes : 0;
+        interpret_block(j, b);
+        if (!b || b->sys || j->cpu->rip != next || j->cpu->code_size == 2 || (pa & ~PAGE_MASK) + b->bytes >= PAGE_SIZE || cpu_requests(j->cpu))
+            return NULL;
+        pa += b->bytes;
+        host += b->bytes;
+        b = self_block(j, pa, host, &ripe);
+        if (!b || ripe)
+            return NULL;
+    }
+}
+
 /* A unit for the code at RIP, if it is time for one; else the interpreter runs it. */
 static struct code_unit *cold(struct jit *j, gpa pa, const u8 *host, u32 part)
 {
+    if (self_wanted(j, pa))
+        return cold_restless(j, pa, host, part);
     struct block *b = interp_decoded(j->cpu, pa, host);
     if (!b)
         return crossing(j, pa, host, part);
@@ -273,6 +300,25 @@ static struct code_unit *linked(const struct jit *j)
     return j->open.link && j->open.evictions == j->count.evictions ? j->open.link->to : NULL;
 }
 
+/* u, which checks itself and stands at RIP, is looked at before it is entered; NULL: it is not for this code. */
+static struct code_unit *restless(struct jit *j, struct code_unit *u, const u8 *host)
+{
+    if (unlikely(!self_same(u, host))) {
+        unit_kill(j, u);
+        j->count.self_changed++;
+        return self_constants(u, host) ? compile_self(j, u->pa, host, u->part, u->self) : NULL;
+    }
+    if (!u->executed || *u->executed)
+        return u;
+    if (!self_quiet(u)) {
+        *u->executed = u->self->patience;
+        return u;
+    }
+    self_settle(j, u);
+    unit_kill(j, u);
+    return NULL;
+}
+
 struct code_unit *jit_unit_here(struct jit *j)
 {
     struct vcpu *c = j->cpu;
@@ -294,6 +340,8 @@ struct code_unit *jit_unit_here(struct jit *j)
         unit_kill(j, u);
         u = NULL;
     }
+    if (unlikely(u && u->self))
+        u = restless(j, u, host);
     if (unlikely(u && u->executed && !*u->executed && !u->crosses))
         u = remake(j, u, host);
     if (!u)

@@ -20,7 +20,7 @@ void invalidate_paths(struct jit *j)
 }
 
 /* The list changes while units leave it, by several places perhaps: it is walked again from its start after each. */
-u64 invalidate_written(struct vcpu *c, gpa a, u64 bytes)
+u64 invalidate_written(struct vcpu *c, gpa a, u64 bytes, bool any)
 {
     struct jit *j = jit_of(c);
     struct code_place **list = &j->pages[(unsigned)(a >> PAGE_SHIFT) & (UNIT_PAGES - 1)], *p = *list;
@@ -30,6 +30,7 @@ u64 invalidate_written(struct vcpu *c, gpa a, u64 bytes)
         if (r->at < a + bytes && a < r->at + r->bytes) {
             unit_kill(j, p->unit);
             j->count.invalidations++;
+            any = true;
             p = *list;
             left = 0;
             continue;
@@ -37,6 +38,10 @@ u64 invalidate_written(struct vcpu *c, gpa a, u64 bytes)
         if ((r->at & PAGE_MASK) == (a & PAGE_MASK))
             left |= code_chunks(r->at, r->bytes);
         p = p->next;
+    }
+    if (any && self_written(j, a, bytes)) {
+        codepages_drop(c->mmu.phys, a);
+        left = 0;
     }
     return left;
 }

@@ -75,6 +75,7 @@ enum ir_bits {
     IR_TLB = 8,         /* ptr: addresses vary here, look up the TLB straight away */
     IR_LIKELY = 16,     /* jcc, jz, jnz: usually taken */
     IR_SPAN = 32,       /* ptr: for more than one access (pass_group), between which memory may change */
+    IR_APART = 64,      /* ptr: leaves for the interpreter, too, if some of these bytes are the unit's own code */
 };
 
 struct ir_ins {

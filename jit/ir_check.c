@@ -41,7 +41,9 @@ static const struct rule { u8 d, a, b, sizes, bits, imm; } rules[IR_OP_COUNT] = 
     [IR_OP_cmov]    = { GT,   GTM,   N,     S248,      0,             0 },
     [IR_OP_setcc]   = { REG,  N,     N,     S1,        0,             0 },
     [IR_OP_cdq]     = { N,    N,     N,     S248,      0,             0 },
-    [IR_OP_ptr]     = { T,    GT|B|N, GT|N, SIZE_PTR,  IR_ALIGN | IR_TLB | IR_SPAN, 0 },
+    [IR_OP_ptr]     = { T,    GT|B|N, GT|N, SIZE_PTR,  IR_ALIGN | IR_TLB | IR_SPAN | IR_APART, 0 },
+    [IR_OP_code]    = { T,    N,     N,     SIZE_PTR,  0,             0 },
+    [IR_OP_same]    = { M,    I,     N,     S1248,     0,             0 },
     [IR_OP_get]     = { GT,   N,     N,     SIZE_FIELD, 0,            0 },
     [IR_OP_put]     = { N,    GT|I,  N,     SIZE_FIELD, 0,            0 },
     [IR_OP_add]     = { REG,  ANY,   N,     S1248,     LOCK,          0 },
@@ -203,7 +205,7 @@ static bool check_immediate(struct check *k, unsigned slot)
             return wrong(k, "an immediate shift count is masked and not 0");
         return true;
     }
-    if (!(ins->op == IR_OP_mov && ins->size == 8) && !fits(ins->imm, slot_size(ins, slot)))
+    if (!((ins->op == IR_OP_mov || ins->op == IR_OP_same) && ins->size == 8) && !fits(ins->imm, slot_size(ins, slot)))
         return wrong(k, "the immediate does not fit");
     return true;
 }
@@ -258,7 +260,7 @@ static bool check_operands(struct check *k)
         ir_val v = slot_value(ins, slot);
         if (!ir_is_temp(v) || (role != IR_ROLE_W && !(ins->op == IR_OP_insn && slot == 0)))
             continue;
-        k->temp[v - IR_T] = ins->op == IR_OP_ptr ? TEMP_PTR : TEMP_VALUE;
+        k->temp[v - IR_T] = ins->op == IR_OP_ptr || ins->op == IR_OP_code ? TEMP_PTR : TEMP_VALUE;
         k->made_by[v - IR_T] = (u16)(ins - k->u->ins);
     }
     return true;

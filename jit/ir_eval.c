@@ -154,6 +154,23 @@ static enum next ev_put(struct eval *e)
 
 /* --- addresses -------------------------------------------------------------------------------------------------- */
 
+/* Where the byte at an offset from the unit's page is. */
+static const u8 *code_host(const struct eval *e, s64 offset)
+{
+    gpa pa;
+    const u8 *host;
+    u64 rip = rip_of(e, offset);
+    gla a = in_64bit_mode(e->c) ? rip : (u32)(e->c->seg[SEG_CS].base + rip);
+    return mmu_fetch(&e->c->mmu, a, e->c->mmu.view, &pa, &host) ? host : NULL;
+}
+
+static bool is_own_code(const struct eval *e, const u8 *host, unsigned bytes)
+{
+    const struct ir_unit *u = e->u;
+    const u8 *first = code_host(e, u->offset[0]), *end = first + (u->offset[u->guests] - u->offset[0]);
+    return (uintptr_t)host < (uintptr_t)end && (uintptr_t)first < (uintptr_t)(host + bytes);
+}
+
 static enum next ev_ptr(struct eval *e)
 {
     const struct ir_ins *ins = e->ins;
@@ -169,7 +186,18 @@ static enum next ev_ptr(struct eval *e)
         return LEAVE;
     u8 *host = mmu_host(&c->mmu, a, ins->size, access, c->mmu.view);
     e->temp[ins->d - IR_T] = (uintptr_t)host;
+    return host && !(ins->bits & IR_APART && is_own_code(e, host, ins->size)) ? NEXT : LEAVE;
+}
+
+static enum next ev_code(struct eval *e)
+{
+    const u8 *host = code_host(e, e->ins->disp);
+    e->temp[e->ins->d - IR_T] = (uintptr_t)host;
     return host ? NEXT : LEAVE;
+}
+static enum next ev_same(struct eval *e)
+{
+    return read_d(e) == flags_truncate(e->ins->size, (u64)e->ins->imm) ? NEXT : LEAVE;
 }
 
 /* --- arithmetic ------------------------------------------------------------------------------------------------- */
@@ -549,7 +577,7 @@ static enum next ev_count(struct eval *e)
 #define ROW(op, fn) [IR_OP_##op] = ev_##fn,
 static eval_fn *const functions[IR_OP_COUNT] = {
     ROW(mov, mov) ROW(movzx, movzx) ROW(movsx, movsx) ROW(lea, lea) ROW(xchg, xchg) ROW(bswap, bswap) ROW(cmov, cmov)
-    ROW(setcc, setcc) ROW(cdq, cdq) ROW(ptr, ptr) ROW(get, get) ROW(put, put)
+    ROW(setcc, setcc) ROW(cdq, cdq) ROW(ptr, ptr) ROW(code, code) ROW(same, same) ROW(get, get) ROW(put, put)
     ROW(add, add) ROW(or, or) ROW(adc, adc) ROW(sbb, sbb) ROW(and, and) ROW(sub, sub) ROW(xor, xor) ROW(cmp, cmp)
     ROW(test, test) ROW(inc, inc) ROW(dec, dec) ROW(neg, neg) ROW(not, not) ROW(xadd, xadd) ROW(cmpxchg, cmpxchg)
     ROW(imul, imul) ROW(imul3, imul3) ROW(mul, mul) ROW(imul1, imul1) ROW(div, div) ROW(idiv, idiv)

@@ -34,7 +34,7 @@ static const char *const cc_names[16] = { "o", "no", "b", "ae", "e", "ne", "be",
                                           "s", "ns", "p", "np", "l", "ge", "le", "g" };
 static const char *const access_names[3] = { "read", "write", "rw" };
 static const char *const need_names[4] = { "sse", "avx", "x87", "mmx" };
-static const char *const bit_names[] = { "lock", "poll", "align", "tlb", "likely", "span" };
+static const char *const bit_names[] = { "lock", "poll", "align", "tlb", "likely", "span", "apart" };
 static const char *const field_names[IR_FIELD_COUNT] = {
 #define X(name, where) #name,
     IR_FIELDS(X)
@@ -60,7 +60,7 @@ static enum extra extra_of(unsigned op)
     }
 }
 static bool has_size2(unsigned op) { return op == IR_OP_movzx || op == IR_OP_movsx; }
-static bool has_address(unsigned op) { return op == IR_OP_lea || op == IR_OP_ptr; }
+static bool has_address(unsigned op) { return op == IR_OP_lea || op == IR_OP_ptr || op == IR_OP_code; }
 static bool has_field(unsigned op) { return op == IR_OP_get || op == IR_OP_put; }
 
 /* --- printing --------------------------------------------------------------------------------------------------- */

@@ -14,6 +14,7 @@ static void destroy(struct jit *j)
     check_free(j);
     codecache_free(j);
     units_free(j);
+    self_free(j);
     free(j->interpreted);
     free(j);
 }
@@ -40,6 +41,7 @@ bool jit_new_with(struct vcpu *c, const struct jit_options *o, const struct back
         destroy(j);
         return false;
     }
+    self_new(j);
     c->jit.jit = j;
     c->engine = &engine;
     return true;

@@ -24,9 +24,11 @@ struct vcpu;
     X(sites, 1, "on|off: remember the last page at each access") \
     X(group, 1, "on|off: one check for accesses off the same base") \
     X(super, 1, "on|off: units that go on through branches") \
+    X(self, 3, "N: code checks itself where code has been overwritten N times (0: never, 1: all code does)") \
     X(vec, 1, "on|off: SSE and AVX on the host's vector unit") \
     X(x87, 1, "on|off: x87 on the host's") \
     X(hot, 2, "N: executions by the interpreter before code is translated") \
+    X(ripe, 64, "N: the same for code that is often overwritten, between changes") \
     X(hotter, 2000, "N: executions before a unit is made again as a superblock") \
     X(cache, 128, "N: MiB of code cache") \
     X(limit, 0, "N: translate only the first N units (0: all)") \

@@ -19,7 +19,8 @@ struct trans;
     X(insns_interpreted) X(units) X(units_remade) X(units_super) X(insns_translated) X(guest_bytes_translated) \
     X(host_bytes_emitted) X(translate_ns) X(run_ns) X(evictions) X(invalidations) X(generations) X(leave_link) \
     X(leave_landing) X(leave_lookup) X(leave_step) X(leave_return) X(links) X(links_cut) X(jumps_filled) X(misses) X(misses_to_step) \
-    X(interp_ops) X(step_calls) X(switches) X(blocks_interpreted) X(failed_emit) X(failed_translate)
+    X(interp_ops) X(step_calls) X(switches) X(blocks_interpreted) X(failed_emit) X(failed_translate) \
+    X(restless_pages) X(loose_decoded) X(self_units) X(self_changed) X(self_settled)
 struct jit_counters {
 #define X(name) u64 name;
     JIT_COUNTERS(X)
@@ -37,6 +38,26 @@ struct code_segment {
 
 /* A number for everything that fetch translations of a mode depend on. */
 struct generation { u64 epoch, cs_base; u32 cs_limit, mode; u64 number; };
+
+/* A page whose code is often overwritten: selfcheck.c. */
+enum { RESTLESS_PAGES = 1024, LOOSE_BLOCKS = 1024, CODE_CHUNK = 64 };
+struct restless_page {
+    gpa page;
+    u64 since;                              /* jit.code_writes when it began to count */
+    bool on;                                /* code there checks itself */
+    u8 strikes;                             /* how often that came to an end */
+    u8 drops, hits[PAGE_SIZE / CODE_CHUNK]; /* all of its code was dropped; a chunk with code was written */
+};
+/* The unit that is being made, if it is to check itself. Bits as in struct code_self. */
+struct self_making {
+    bool on, any;                           /* any: something varies */
+    gpa pa;
+    const u8 *host;
+    s32 offset;                             /* of its first byte on the page */
+    unsigned room;                          /* how many bytes are known */
+    u64 varies[SELF_WORDS], loaded[SELF_WORDS];
+    u8 bytes[SELF_BYTES];                   /* a copy, from which it is made */
+};
 
 /* Private bit of code_unit.mode: instructions are counted against a limit, no links. */
 enum { MODE_LIMITED = 1 << MODE_BITS };
@@ -75,6 +96,14 @@ struct jit {
 
     gpa no_group[4096];             /* units whose grouped accesses straddled pages, by their address: dispatch.c */
     gpa no_unit[256];               /* instructions on two pages that cannot be units, by their address */
+
+    /* selfcheck.c */
+    struct restless_page restless[RESTLESS_PAGES];
+    unsigned restless_count;        /* those that are on */
+    bool all_self;                  /* all pages are */
+    u64 code_writes;                /* writes to memory with code */
+    struct self_making self;
+    struct loose *loose[LOOSE_BLOCKS];
 
     /* compile.c: workspace */
     struct ir_unit ir;
@@ -126,16 +155,44 @@ void link_make(struct jit *j, struct code_link *l, struct code_unit *u, u64 key)
 void link_cut(struct jit *j, struct code_link *l);
 
 /* --- invalidate.c --- */
-u64 invalidate_written(struct vcpu *c, gpa a, u64 bytes);      /* cpu_engine.code_written */
+u64 invalidate_written(struct vcpu *c, gpa a, u64 bytes, bool any);      /* cpu_engine.code_written */
 /* Memory of dead units is going to be used again: no table and no return address leads there. (Until then, a return into a dead
  * unit is harmless: its landing proves nothing and goes to the dispatcher.) */
 void invalidate_paths(struct jit *j);
 /* A new number for fetch translations, not 0. */
 u64 invalidate_next_generation(struct jit *j);
 
+/* --- selfcheck.c --- */
+/* The decoded block at pa, which is right for what stands there now: for one run. NULL: there is none. *ripe: it is time for a unit;
+ * what the block was made from. */
+struct block;
+const struct block *self_block(struct jit *j, gpa pa, const u8 *host, const struct code_self **ripe);
+void self_new(struct jit *j);
+void self_free(struct jit *j);
+/* Is code there to check itself? Then nobody else decodes it. */
+bool self_wanted(const struct jit *j, gpa pa);
+/* Memory was written that code was made from, or (all of a page) its code was dropped. True: from now on the page is restless. */
+bool self_written(struct jit *j, gpa a, u64 bytes);
+/* u checks itself: would it go on if it were entered now? host: what stands at its address. */
+bool self_same(const struct code_unit *u, const u8 *host);
+/* Does it differ in constants only, so that a unit that loads them will do? */
+bool self_constants(const struct code_unit *u, const u8 *host);
+/* u has run out of patience: has nothing at all changed, so that self_settle can make its page an ordinary one? */
+bool self_quiet(const struct code_unit *u);
+void self_settle(struct jit *j, const struct code_unit *u);
+/* compile.c, in this order: the copy of the bytes that the next unit is made from (before: the unit that was there, or NULL); the
+ * checks go into j->ir behind the passes (false: too long); what to keep with the unit. */
+void self_begin(struct jit *j, gpa pa, const u8 *host, const struct code_self *before);
+bool self_finish(struct jit *j);
+struct code_self *self_data(struct jit *j);
+/* The length of the instruction's immediate operand, which ends it, if it is to be loaded from memory; else 0. */
+unsigned self_loads(const struct jit *j, const struct insn *in, s32 offset);
+
 /* --- compile.c --- */
 /* Makes a unit of the code at pa (host: that byte) for the present mode. NULL: it is the interpreter's. No unit may be running. */
 struct code_unit *compile_unit(struct jit *j, gpa pa, const u8 *host, u32 part);
+/* The same, but the unit checks itself. before: what stood there, or NULL. */
+struct code_unit *compile_self(struct jit *j, gpa pa, const u8 *host, u32 part, const struct code_self *before);
 
 /* --- dispatch.c --- */
 /* Brings j->mode, j->genkey and vcpu.jit.genkey up to date. */

@@ -31,6 +31,7 @@
 #include "jit/pass.h"
 
 #include "cpu/interp.h"
+#include "jit/jit_private.h"
 #include "cpu/vcpu.h"
 
 enum { LOOK_INSNS = 12, LOOK_FORKS = 1, MAX_LENGTH = 15, CHUNK_SHIFT = 6 };
@@ -127,6 +128,8 @@ static const struct insn *look_insn(struct look *l, s32 offset, struct insn *buf
     unsigned at = (unsigned)offset & (PAGE_SIZE - 1), avail = PAGE_SIZE - at;
     if (avail > MAX_LENGTH)
         avail = MAX_LENGTH;
+    if (l->env->j && self_wanted(l->env->j, l->pa))
+        return NULL;
     look_mark(l, at, avail);
     if (insn_decode(buf, l->host + at, avail, mode_code_size(u->mode), l->env->c->model.features) != DECODE_OK)
         return NULL;

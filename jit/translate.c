@@ -9,6 +9,8 @@
  * In the last cases it ends with a jump to the instruction that follows. A unit that is made again as a superblock
  * (jit.super) goes on at the target of an unconditional jump that leads forward on the same page.
  *
+ * A unit that checks itself (selfcheck.c) ends behind an `interp`, too, and is made from a copy of the code.
+ *
  * Chunks of 64 bytes are registered with codepages before they are read, as icache.c does.
  *
  * Counting (MODE_COUNT_INSNS): `count` stands where somebody can look: before a guest instruction that may leave for
@@ -64,6 +66,7 @@ struct source {
     const u8 *host;
     unsigned pos, room;     /* room: position of the page's end */
     unsigned marked;        /* registered up to there */
+    bool unmarked;          /* not at all: the unit checks itself */
     gpa next_pa;            /* the page behind, */
     const u8 *next_host;    /* its bytes; NULL: not known */
 };
@@ -73,7 +76,7 @@ static void mark_ahead(struct source *s)
     unsigned ahead = s->pos + MAX_LENGTH, want = ahead < s->room ? ahead : s->room;
     if (s->marked < s->pos)
         s->marked = s->pos;
-    if (s->marked >= want)
+    if (s->marked >= want || s->unmarked)
         return;
     unsigned end = (unsigned)(((s->pa + want + CHUNK - 1) & ~(gpa)(CHUNK - 1)) - s->pa);
     codepages_mark(s->c->mmu.phys, s->pa + s->marked, end - s->marked);
@@ -98,7 +101,7 @@ static enum decode_status decode_crossing(struct source *s, struct insn *in, uns
 {
     u8 bytes[2 * MAX_LENGTH];
     unsigned here = s->room - s->pos;
-    if (!s->next_host || here >= MAX_LENGTH)
+    if (!s->next_host || here >= MAX_LENGTH || s->unmarked)
         return DECODE_SHORT;
     codepages_mark(s->c->mmu.phys, s->next_pa, CHUNK);
     memcpy(bytes, s->host + s->pos, here);
@@ -225,7 +228,7 @@ static enum outcome finish(struct maker *m, const struct insn *in, enum tr_resul
         stats_reason(t->j, t->reason);
         t->u->count = (u16)first;
         add_interp(t, in);
-        return GO_ON;
+        return t->j->self.on ? STOP : GO_ON;
     case TR_STEP:
         stats_reason(t->j, t->reason);
         t->u->count = (u16)first;
@@ -305,6 +308,10 @@ bool translate_unit(struct jit *j, struct vcpu *c, struct ir_unit *u, gpa pa, co
                .next_host = j->next_host },
         .r = r,
     };
+    if (j->self.on) {
+        m.s.unmarked = true;
+        m.s.room = j->self.room;
+    }
     enum outcome outcome;
     r->ranges = 0;
     r->crosses = false;

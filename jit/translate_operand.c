@@ -8,6 +8,7 @@
 #include "jit/translate.h"
 
 #include "cpu/flags.h"
+#include "jit/jit_private.h"
 
 struct address { ir_val base, index; s32 disp; };
 
@@ -84,6 +85,24 @@ ir_val tr_effective(struct trans *t, const struct insn *in, unsigned size)
     return wide;
 }
 
+/* A constant that varies is loaded from the code that it stands in. */
+static void load_constant(struct trans *t, const struct insn *in, struct tr_operand *r)
+{
+    unsigned bytes = self_loads(t->j, in, t->start);
+    if (!bytes)
+        return;
+    ir_val p = ir_temp(t->u);
+    ir_add(t->u, IR_OP_code, bytes, p, IR_NONE)->disp = t->start + in->len - (s32)bytes;
+    if (bytes >= r->size) {
+        r->v = tr_load(t, bytes, tr_at(p));
+        return;
+    }
+    r->v = ir_temp(t->u);
+    struct ir_ins *ins = ir_add(t->u, IR_OP_movsx, 8, r->v, IR_MEM);
+    ins->size2 = (u8)bytes;
+    ins->p = p;
+}
+
 struct tr_operand tr_operand(struct trans *t, const struct insn *in, unsigned i, enum ir_access access)
 {
     const struct operand *o = &in->op[i];
@@ -97,6 +116,8 @@ struct tr_operand tr_operand(struct trans *t, const struct insn *in, unsigned i,
     case OP_IMM:
         r.v = IR_IMM;
         r.imm = (s64)flags_sign_extend(o->size, o->reg ? in->imm2 : in->imm);
+        if (unlikely(t->j->self.on))
+            load_constant(t, in, &r);
         break;
     case OP_MEM:
         r.v = IR_MEM;

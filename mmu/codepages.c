@@ -200,6 +200,14 @@ void codepages_slow_write(struct physmap *p, const struct flat *f, gpa a)
     hit(p, f, page, PAGE_SIZE, true);
 }
 
+void codepages_drop(struct physmap *p, gpa a)
+{
+    const struct flat *f = flat_find(physmap_map(p), a & PAGE_MASK);
+
+    if (f && f->host && f->last - (a & PAGE_MASK) >= PAGE_SIZE - 1)
+        hit(p, f, a & PAGE_MASK, PAGE_SIZE, true);
+}
+
 /* The map changed: code that was decoded where other memory stands now is as good as overwritten. */
 void codepages_moved(struct physmap *p, const struct flatmap *before, const struct flatmap *after)
 {

@@ -99,6 +99,7 @@ void codepages_set_owner(struct physmap *p, code_written_fn *written, code_kick_
  * is not missed. Flushes write entries. */
 void codepages_mark(struct physmap *p, gpa a, unsigned bytes);
 void codepages_clear(struct physmap *p, gpa page);              /* no code left on this page */
+void codepages_drop(struct physmap *p, gpa page);               /* on the vCPU's thread: as if all of it were written */
 void codepages_drain(struct physmap *p);                        /* on the vCPU's thread: report writes by other threads */
 
 /* ---------------------------------------------------------------------- walk.c, tlb.c, access.c: per vCPU ----- */

@@ -252,7 +252,7 @@ static bool wants_host_flags(const struct ir_unit *u)
 {
     for (unsigned i = 0; i < u->count && u->flags_in; i++) {
         const struct ir_ins *ins = &u->ins[i];
-        if (ins->op == IR_OP_ptr || ins->op == IR_OP_need || ins->op == IR_OP_guard || ins->op == IR_OP_interp ||
+        if (ins->op == IR_OP_ptr || ins->op == IR_OP_need || ins->op == IR_OP_guard || ins->op == IR_OP_interp || ins->op == IR_OP_same ||
             ir_rows[ins->op].attr & IR_END)
             return false;
         if (ins->fuse || ins->fdef)
@@ -307,7 +307,7 @@ bool emit_unit(struct jit *j, u8 *rw, const struct ir_unit *u, struct code_unit 
     e->rw = rw;
     e->at = at;
     e->end = at + room;
-    e->tails = e->links = 0;
+    e->tails = e->links = e->differs = 0;
     memset(e->temp_reg, NO_REG, u->temps);
     find_last_uses(e);
     out->profiles = 0;

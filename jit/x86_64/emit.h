@@ -74,7 +74,8 @@ struct emit {
     u8 temp_reg[IR_MAX_TEMPS];      /* host register of a temporary, NO_REG: not yet, no more */
     u16 last_use[IR_MAX_TEMPS];     /* index of the last operation that names it */
     u16 index;                      /* of ins */
-    u16 tails, links;
+    u16 tails, links, differs;
+    u32 differ[SELF_BYTES];         /* rel32 fields of `same`: to the tail of them all */
     struct tail tail[MAX_TAILS];
     struct code_link link[MAX_LINKS];   /* copied to out->links when the unit is done */
 };
@@ -105,7 +106,7 @@ void flags_emit_leave(struct emit *e, bool live);   /* they have to be in memory
 /* --- emit_mem.c, emit_exit.c, emit_alu.c: one function per operation --- */
 typedef void emit_fn(struct emit *e, const struct ir_ins *ins);
 extern emit_fn *const emit_ops[IR_OP_COUNT];
-emit_fn emit_ptr, emit_get, emit_put, emit_need, emit_interp, emit_guard, emit_jcc, emit_jz, emit_jnz, emit_jmp, emit_call, emit_ijmp,
+emit_fn emit_ptr, emit_code, emit_same, emit_get, emit_put, emit_need, emit_interp, emit_guard, emit_jcc, emit_jz, emit_jnz, emit_jmp, emit_call, emit_ijmp,
     emit_icall, emit_ret, emit_step, emit_count;
 struct tail *emit_tail(struct emit *e, enum tail_kind kind, u32 from);
 void emit_tails(struct emit *e);

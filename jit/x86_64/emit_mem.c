@@ -158,6 +158,48 @@ static void check_site(struct emit *e, const struct ir_ins *ins, unsigned p)
     t->back = e->at;
 }
 
+/* Not among the unit's own bytes: p - (first - size + 1), unsigned, is at least all of them and size - 1. */
+static void apart(struct emit *e, const struct ir_ins *ins, unsigned p)
+{
+    const struct code_self *self = e->out->self;
+    unsigned s = emit_scratch(e);
+    emit_mov_imm(e, s, (u64)0 - ((u64)(uintptr_t)self->host - ins->size + 1));
+    enc(e, W, 0x03, s, rm_reg(p));
+    enc(e, (struct enc){ .w = true, .imm_bytes = 4 }, 0x81, 7, rm_reg(s));
+    put32(e, self->bytes + ins->size - 1u);
+    emit_tail(e, TAIL_STEP, emit_jump_if(e, 2));
+    emit_release(e, s);
+}
+
+/* --- the unit's own code -------------------------------------------------------------------------------------------- */
+
+void emit_code(struct emit *e, const struct ir_ins *ins)
+{
+    emit_mov_imm(e, emit_def(e, ins->d), (u64)(uintptr_t)(e->out->self->host + (ins->disp - e->u->offset[0])));
+}
+
+/* All of them lead to one tail. */
+void emit_same(struct emit *e, const struct ir_ins *ins)
+{
+    struct rm at = emit_rm(e, ins->d);
+    flags_clobber(e, emit_live_before(e));
+    if (ins->size == 8) {
+        unsigned s = emit_use(e, IR_IMM, 8);
+        enc(e, W, 0x3b, s, at);
+        emit_release(e, s);
+    } else {
+        enc(e, (struct enc){ .prefix = ins->size == 2 ? 0x66 : 0, .imm_bytes = ins->size }, ins->size == 1 ? 0x80 : 0x81, 7, at);
+        for (unsigned i = 0; i < ins->size; i++)
+            put8(e, (u8)((u64)ins->imm >> 8 * i));
+    }
+    u32 field = emit_jump_if(e, 5);
+    if (!e->differs)
+        emit_tail(e, TAIL_AGAIN, field);
+    else if (e->differs < ARRAY_LEN(e->differ))
+        e->differ[e->differs] = field;
+    e->differs++;
+}
+
 void emit_ptr(struct emit *e, const struct ir_ins *ins)
 {
     /* the address may need a flag-free start: LEA and MOV only, then everything is clobbered */
@@ -169,6 +211,8 @@ void emit_ptr(struct emit *e, const struct ir_ins *ins)
         check_tlb(e, ins, p);
     else
         check_site(e, ins, p);
+    if (ins->bits & IR_APART)
+        apart(e, ins, p);
 }
 
 /* --- fields of the vCPU -------------------------------------------------------------------------------------------- */

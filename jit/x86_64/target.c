@@ -56,4 +56,5 @@ const struct backend host_backend = {
     .flags_get = flags_get,
     .flags_put = flags_put,
     .group_pointers = 1,
+    .self_checks = true,
 };

@@ -270,7 +270,7 @@ static bool translate(struct vcpu *c, const struct test_case *t)
     gpa pa;
     if (cpu_stepping(c) || c->access_checks)
         return interpret(c, t);
-    invalidate_written(c, CODE_PA + CODE_OFFSET, sizeof(t->bytes));
+    invalidate_written(c, CODE_PA + CODE_OFFSET, sizeof(t->bytes), false);
     jit_prepare(guest_jit);
     gla at = c->code_size == 8 ? rip : (u32)(c->seg[SEG_CS].base + rip);
     if (!mmu_fetch(&c->mmu, at, c->mmu.view, &pa, &host))

@@ -555,7 +555,9 @@ static void choose_options(struct program *p)
 {
     static const char *const switches[] = { "chain=off", "cross=off", "returns=off", "indirect=off", "liveness=off", "sites=off",
                                             "group=off", "super=off", "vec=off", "x87=off" };
-    snprintf(p->options, sizeof(p->options), "hot=%u,hotter=%u,cache=8", 1 + below(3), 4 + below(60));
+    static const u8 self[] = { 0, 1, 1, 2, 2, 3 };      /* 1: all code checks itself */
+    snprintf(p->options, sizeof(p->options), "hot=%u,hotter=%u,cache=8,self=%u,ripe=%u", 1 + below(3), 4 + below(60),
+             self[below(ARRAY_LEN(self))], one_in(2) ? 0 : below(16));
     for (unsigned i = one_in(3) ? 1 + below(2) : 0; i; i--)
         snprintf(p->options + strlen(p->options), sizeof(p->options) - strlen(p->options), ",%s",
                  switches[below(ARRAY_LEN(switches))]);

@@ -163,9 +163,9 @@ static bool one_of(unsigned op, const enum ir_op *list, unsigned n)
 /* An operation with everything that its text can say, whether it makes sense or not. */
 static struct ir_ins some_ins(unsigned op)
 {
-    struct ir_ins ins = { .op = (u8)op, .size = (u8)(1u << pick(6)), .bits = (u8)pick(32) };
+    struct ir_ins ins = { .op = (u8)op, .size = (u8)(1u << pick(6)), .bits = (u8)pick(128) };
     const struct ir_row *row = &ir_rows[op];
-    bool offset = ONE_OF(op, IR_OP_jcc, IR_OP_jz, IR_OP_jnz, IR_OP_jmp, IR_OP_call), address = op == IR_OP_lea || op == IR_OP_ptr;
+    bool offset = ONE_OF(op, IR_OP_jcc, IR_OP_jz, IR_OP_jnz, IR_OP_jmp, IR_OP_call), address = ONE_OF(op, IR_OP_lea, IR_OP_ptr, IR_OP_code);
     bool imm = offset || ONE_OF(op, IR_OP_imul3, IR_OP_count, IR_OP_need), back = op == IR_OP_call || op == IR_OP_icall;
     ir_val *const v[4] = { &ins.d, &ins.a, &ins.b, &ins.c };
     for (unsigned i = 0; i < 4 && !address; i++)
@@ -391,6 +391,7 @@ static const char *const good[] = {
     "mov.8 rax, 0x123456789abcdef\nmov.4 rbx, 0xffffffff\nmov.4 rbx, -1\nmov.1 ah, 255\nmov.1 ah, bh\nstep",
     AREA "mov.8 [t0+24], rax\nmov.1 [t0+31], ch\nmov.8 t1, [t0]\nadd.8 t1, 5\nmov.8 rcx, t1\njmp 0x1000 poll",
     AREA "movzx.8.4 rax, rbx\nmovzx.4.1 rcx, [t0+31]\nmovsx.2.1 t1, dh\nlea.8 t2 = [t1+rax*8-4]\nlea.2 rax = [pc+4]\nlea.4 rsi = [5]\nstep",
+    "guest 0\ncode.16 t0 = [0x10]\nsame.8 [t0], 0x123456789abcdef\nsame.1 [t0+15], 255\nmovsx.8.1 rax, [t0+8]\nguest 1\nptr.8 t1 = ds:[rbx] write apart\nmov.8 [t1], rax\nstep",
     AREA "xchg.8 rax, [t0] lock\nxchg.1 [t0], ah\nxchg.2 rax, rbx\nbswap.8 rax\nbswap.4 rcx\nstep",
     "cmov.8:g rax, rbx\nsetcc.1:p ah\ncdq.2\ncdq.8\nget.8 t0 = ds_base\nget.4 rax = fs_base\nput.2 x87_cw, 0x37f\nput.8 gs_base, t0\nstep",
     AREA "add.8 [t0], -0x80000000\nor.1 [t0+1], 255 lock\nadc.2 rax, 0xffff\nsbb.4 rax, [t0+28]\nand.8 rax, rbx\nsub.8 rax, 1\n"
@@ -462,6 +463,8 @@ static const struct { const char *text, *what; } wrong[] = {
     { AREA "mov.8 rax, [t0-1]\nstep", "the access is outside of the 32 bytes that t0 stands for" },
     { AREA "movzx.8.2 rax, [t0+31]\nstep", "the access is outside of the 32 bytes that t0 stands for" },
     { "ptr.8 t0 = ds:[rbx]\nmov.8 [t0], rax\nstep", "t0 is for reading only" },
+    { "code.8 t0 = [0x10]\nmov.8 [t0], rax\nstep", "t0 is for reading only" },
+    { "code.8 t0 = [0x10]\nsame.8 [t0+1], 5\nstep", "the access is outside of the 8 bytes that t0 stands for" },
     { "ptr.8 t0 = ds:[rbx]\nxchg.8 rax, [t0]\nstep", "t0 is for reading only" },
     { AREA "mov.8 [t0], [t0]\nstep", "two operands in memory" },
     { AREA "guest 1\ninterp\nguest 2\nmov.8 rax, [t0]\nstep", "the address t0 is used behind an interp" },
@@ -960,6 +963,27 @@ START_TEST(pointers)
 }
 END_TEST
 
+/* A unit that checks itself, at GUEST_DATA. */
+START_TEST(own_code)
+{
+    const u64 v = 0x0123456789abcdef;
+    memcpy(guest->data + 8, &v, 8);
+    cpu->jit.pc = GUEST_DATA;
+    STAYS("code.8 t0 = [0x8]\nsame.8 [t0], 0x0123456789abcdef\nsame.2 [t0+6], 0x0123\nmovsx.8.1 rax, [t0]\n");
+    ck_assert_uint_eq(cpu->rax, ~(u64)0x10);
+    LEAVES("code.8 t0 = [0x8]\nsame.8 [t0], 0x0123456789abcdee");
+    LEAVES("code.8 t0 = [0x8]\nsame.4 [t0+4], 0x01234566");
+    /* the unit is made of the bytes 8..15 of the page */
+    cpu->rbx = GUEST_DATA;
+    ck_assert_int_eq(eval("guest 8\nptr.8 t0 = ds:[rbx] write apart\njmp 0x80\nend 16").how, IR_OP_jmp);
+    ck_assert_int_eq(eval("guest 8\nptr.1 t0 = ds:[rbx+16] write apart\njmp 0x80\nend 16").how, IR_OP_jmp);
+    ck_assert_int_eq(eval("guest 8\nptr.8 t0 = ds:[rbx+1] write apart\njmp 0x80\nend 16").how, IR_OP_step);
+    ck_assert_int_eq(eval("guest 8\nptr.1 t0 = ds:[rbx+15] write apart\njmp 0x80\nend 16").how, IR_OP_step);
+    ck_assert_int_eq(eval("guest 8\nptr.32 t0 = ds:[rbx] rw apart\njmp 0x80\nend 16").how, IR_OP_step);
+    ck_assert_int_eq(eval("guest 8\nptr.8 t0 = ds:[rbx+8] write\njmp 0x80\nend 16").how, IR_OP_jmp);
+}
+END_TEST
+
 START_TEST(pointers_outside_64bit)
 {
     guest_mode(guest, 4);
@@ -1168,6 +1192,7 @@ int main(void)
     tcase_add_test(e, dead_flags);
     tcase_add_test(e, fields);
     tcase_add_test(e, pointers);
+    tcase_add_test(e, own_code);
     tcase_add_test(e, pointers_outside_64bit);
     tcase_add_test(e, exits);
     tcase_add_test(e, needs);

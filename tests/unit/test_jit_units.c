@@ -107,6 +107,10 @@ static enum leave_reason stub_enter(struct vcpu *c, const void *at)
             (unsigned long long)u->pa, (unsigned long long)c->rip);
         ck_assert_msg(u->mode == j->mode && (u32)(c->jit.pc + (u->pa & 4095)) == c->rip, "pc %llx", (unsigned long long)c->jit.pc);
         stub.entered++;
+        if (u->self && !self_same(u, u->self->host)) {
+            stub_flags_put(c, flags_status(c));
+            return LEAVE_LOOKUP;
+        }
         u64 count = c->icount + k->run, deaths = j->deaths;
         for (unsigned i = 0; i < k->run; i++) {
             ck_assert_msg(!i || c->code_size == 8 || c->rip <= c->seg[SEG_CS].limit, "code beyond CS's limit in a unit");
@@ -136,7 +140,7 @@ static enum leave_reason stub_enter(struct vcpu *c, const void *at)
 
 static const struct backend backend = {
     .name = "stub", .init = stub_init, .emit = stub_emit, .can_insn = stub_can, .enter = stub_enter, .patch = stub_patch,
-    .flags_get = stub_flags_get, .flags_put = stub_flags_put,
+    .flags_get = stub_flags_get, .flags_put = stub_flags_put, .self_checks = true,
 };
 
 /* --- the machine ---------------------------------------------------------------------------------------------------- */
@@ -398,7 +402,7 @@ END_TEST
 /* loop: inc dword [operand of the next one]; add eax, n; dec ecx; jnz loop; hlt: sum of 1..n */
 START_TEST(own_block_is_written)
 {
-    protected_with("hot=0");
+    protected_with("hot=0,self=0");
     AT_CODE(CODE, 0xff, 0x05, LE32(CODE + 7), 0x05, LE32(0), 0x49, 0x75, 0xf2, 0xf4);
     C->rcx = 200;
     run_from(CODE);
@@ -468,6 +472,101 @@ START_TEST(marks_go_with_the_last_unit)
     run_from(CODE);
     ck_assert_uint_eq(C->rax, 150);
     machine_free();
+}
+END_TEST
+
+/* --- code that checks itself -------------------------------------------------------------------------------------------- */
+
+/* The same program: from the second write on, its page has no marks, and its unit is not told of writes. */
+START_TEST(page_becomes_restless)
+{
+    for (unsigned ripe = 0; ripe < 10; ripe += 9) {
+        protected_with(ripe ? "hot=0,self=2,ripe=9" : "hot=0,self=2,ripe=0");
+        AT_CODE(CODE, 0xff, 0x05, LE32(CODE + 7), 0x05, LE32(0), 0x49, 0x75, 0xf2, 0xf4);
+        C->rcx = 200;
+        run_from(CODE);
+        ck_assert_uint_eq(C->rax, 200 * 201 / 2);
+        ck_assert_uint_lt(J->count.invalidations, 5);
+        ck_assert_uint_eq(J->count.restless_pages, 1);
+        ck_assert_uint_gt(J->count.self_units + J->count.loose_decoded, 0);
+        ck_assert(self_wanted(J, CODE) && !m.ram->code[CODE >> 12]);
+        machine_free();
+    }
+}
+END_TEST
+
+/* CODE: loop: inc dword [operand of the callee]; call CODE + 4096; add ebx, eax; dec ecx; jnz loop; hlt. There: mov eax, n; ret */
+static void patched_callee(void)
+{
+    C->rsp = 0x9000;
+    AT_CODE(CODE, 0xff, 0x05, LE32(CODE + 4097), 0xe8, LE32(4096 - 11), 0x01, 0xc3, 0x49, 0x75, 0xf0, 0xf4);
+    AT_CODE(CODE + 4096, 0xb8, LE32(0), 0xc3);
+}
+
+/* A constant that changes is loaded: the unit is made twice and stays. */
+START_TEST(constants_are_loaded)
+{
+    protected_with("hot=0,self=2,ripe=0");
+    patched_callee();
+    C->rcx = 300;
+    run_from(CODE);
+    ck_assert_uint_eq(C->rbx, 300 * 301 / 2);
+    ck_assert_uint_lt(J->count.self_changed, 3);
+    ck_assert_uint_gt(J->count.self_units, 0);
+    /* now its opcode changes, too: sub eax, n */
+    AT_CODE(CODE + 4096, 0x2d, LE32(0), 0xc3);
+    C->rax = 0;
+    C->rbx = 0;
+    C->rcx = 3;
+    run_from(CODE);
+    ck_assert_uint_eq((u32)C->rbx, (u32)-10);    /* -1, -3, -6 */
+    machine_free();
+}
+END_TEST
+
+/* What is not written any more is made again in the usual way. */
+START_TEST(quiet_again)
+{
+    protected_with("hot=0,self=2,ripe=0,super=on,hotter=1000");
+    patched_callee();
+    C->rcx = 100;
+    run_from(CODE);
+    struct code_unit *u = unit_find(J, CODE + 4096, J->mode, UNIT_WHOLE);
+    ck_assert(u && u->self && *u->executed);
+    for (unsigned i = 0; i < 2; i++) {      /* its constant has changed: it begins to count afresh */
+        *u->executed = 0;
+        AT_CODE(CODE, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90);
+        C->rcx = 4;
+        run_from(CODE);
+        ck_assert(i ? u->dead : !u->dead);
+    }
+    ck_assert_uint_eq(J->count.self_settled, 1);
+    u = unit_find(J, CODE + 4096, J->mode, UNIT_WHOLE);
+    ck_assert(u && !u->self && !self_wanted(J, CODE + 4096) && m.ram->code[(CODE + 4096) >> 12]);
+    machine_free();
+}
+END_TEST
+
+/* Other memory at its address: nobody reports that, but the unit is not for it. */
+START_TEST(other_memory_at_restless_code)
+{
+    char err[100];
+    protected_with("hot=0,self=1,ripe=0");
+    struct ram *other = ram_new(4096, err, sizeof err);
+    struct region region = { .name = "other", .start = CODE, .size = 4096, .priority = 5, .kind = REGION_RAM, .ram = other };
+    ck_assert(other);
+    physmap_add(m.map, &region);
+    small_loop(CODE, 10);
+    memcpy(other->base, (const u8[]){ 0xb9, LE32(10), 0x48, 0x49, 0x75, 0xfc, 0xf4 }, 10);     /* dec eax */
+    for (unsigned i = 0; i < 6; i++) {
+        physmap_change(m.map, &region, CODE, i & 1);
+        C->rax = 100;
+        run_from(CODE);
+        ck_assert_uint_eq(C->rax, i & 1 ? 90 : 110);
+    }
+    physmap_remove(m.map, &region);
+    machine_free();
+    ram_free(other);
 }
 END_TEST
 
@@ -738,6 +837,10 @@ int main(void)
     tcase_add_test(t, generations_change);
     tcase_add_test(t, indirect);
     tcase_add_test(t, own_block_is_written);
+    tcase_add_test(t, page_becomes_restless);
+    tcase_add_test(t, constants_are_loaded);
+    tcase_add_test(t, quiet_again);
+    tcase_add_test(t, other_memory_at_restless_code);
     tcase_add_test(t, written_by_others);
     tcase_add_test(t, target_is_written);
     tcase_add_test(t, link_into_the_oldest_part);
