@@ -45,12 +45,13 @@ struct code_access {
     s32 offset;                 /* of the guest instruction */
     s32 site;                   /* where its site is, for the backend; 0: none */
     u8 span, spare[3];          /* span: several accesses use the pointer, IR_SPAN: it must lead to memory itself */
-    u32 *misses;                /* counts misses of the site */
+    u32 *misses;                /* code_profile.misses */
     struct code_unit *unit;
 } __attribute__((packed));    /* it stands among host code, at any address */
 
-/* How often the site of an access missed, by the instruction's offset and the kind of access. */
-struct code_profile { s32 offset; u8 access; u32 misses; };
+/* How often the site of an access missed, by the instruction's offset and the kind of access: [1] for what was found in a granule
+ * of a large page. */
+struct code_profile { s32 offset; u8 access; u32 misses[2]; };
 
 /* What a unit that checks itself was made from: selfcheck.c. Bits count bytes from its start. */
 enum { SELF_BYTES = 512, SELF_WORDS = SELF_BYTES / 64 };

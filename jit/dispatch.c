@@ -477,6 +477,7 @@ u8 *jit_miss(struct vcpu *c, gla a, const struct code_access *data)
     j->count.misses++;
     bool ok = (c->code_size != 8 || (is_canonical(a) && is_canonical(a + access.bytes - 1))) && !(a & access.align);
     bool straddles = (a & ~PAGE_MASK) + access.bytes > PAGE_SIZE;
+    access.misses[0] += !straddles;
     u8 *p = NULL;
     if (ok && straddles)
         p = straddling_load(c, a, &access);

@@ -1,6 +1,7 @@
 /* codepages.c - which memory holds code that somebody decoded.
  *
- * One word per page of memory, one bit per 64 bytes (struct ram, `code`). The marks belong to the memory and not to the
+ * One word per page of memory, one bit per 64 bytes (struct ram, `code`), and a number per granule of 2 MiB, how many of its
+ * words are not 0, which is counted by those who find that their change was such a one. The marks belong to the memory and not to the
  * address, so that a write through another address of the same memory is noticed as well; it is reported for every
  * address at which that memory stands. A page with a mark has no write entry in any TLB: stores to it come to
  * physmap_note_write, which looks at the bits.
@@ -20,6 +21,14 @@ void codepages_set_owner(struct physmap *p, code_written_fn *written, code_kick_
     p->code_ctx = ctx;
 }
 
+static void keep_chunks(struct ram *r, u64 offset, u64 chunks)
+{
+    u64 before = atomic_fetch_and(&r->code[offset >> PAGE_SHIFT], chunks);
+
+    if (before && !(before & chunks))
+        atomic_fetch_sub(&r->code_pages[offset >> GRANULE_SHIFT], 1);
+}
+
 static void mark_page(struct physmap *p, const struct flat *f, gpa a, u64 bytes)
 {
     u64 offset = f->ram_offset + (a - f->start);
@@ -32,6 +41,7 @@ static void mark_page(struct physmap *p, const struct flat *f, gpa a, u64 bytes)
     }
     if (atomic_fetch_or(code, chunks))
         return;
+    atomic_fetch_add(&f->ram->code_pages[offset >> GRANULE_SHIFT], 1);
     for (struct mmu *m = p->mmus; m; m = m->tlb->next_mmu)
         tlb_drop_host_page(m, f->ram->base + (offset & PAGE_MASK));
 }
@@ -59,7 +69,7 @@ void codepages_clear(struct physmap *p, gpa page)
     const struct flat *f = flat_find(physmap_map(p), page & PAGE_MASK);
 
     if (f && f->host)
-        atomic_store(&f->ram->code[(f->ram_offset + ((page & PAGE_MASK) - f->start)) >> PAGE_SHIFT], 0);
+        keep_chunks(f->ram, f->ram_offset + ((page & PAGE_MASK) - f->start), 0);
 }
 
 /* --------------------------------------------------------------------------- writes by other threads ----- */
@@ -169,7 +179,7 @@ static void hit(struct physmap *p, const struct flat *f, gpa a, u64 bytes, bool 
         left = ~(u64)0;
     while (n)
         left |= report(p, own, seen[--n], bytes);
-    atomic_fetch_and(&f->ram->code[offset >> PAGE_SHIFT], ~code_chunks(offset, bytes) | left);
+    keep_chunks(f->ram, offset, ~code_chunks(offset, bytes) | left);
 }
 
 void codepages_hit(struct physmap *p, const struct flat *f, gpa a, u64 bytes)

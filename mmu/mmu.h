@@ -14,6 +14,10 @@
 #define PAGE_SHIFT 12
 #define PAGE_SIZE 4096u
 #define PAGE_MASK (~(u64)4095)
+/* Of a guest's large page, whatever its size, the TLB keeps pieces of this size beside those of 4 KiB. */
+#define GRANULE_SHIFT 21
+#define GRANULE_SIZE ((u64)1 << GRANULE_SHIFT)
+#define GRANULE_MASK (~(GRANULE_SIZE - 1))
 
 /* ------------------------------------------------------------------ ram.c: memory of the guest --------------- */
 struct ram {
@@ -22,6 +26,7 @@ struct ram {
     u8 *mapping;        /* what base lies in, aligned for large pages; its bytes */
     u64 mapped;
     _Atomic u64 *code;  /* one word per page, one bit per 64-byte chunk that holds decoded code: codepages.c */
+    _Atomic u32 *code_pages;    /* one number per GRANULE_SIZE: pages whose word is not 0 */
 };
 /* Returns NULL and one line in err if the host cannot give it. */
 struct ram *ram_new(u64 size, char *err, size_t errlen);
@@ -119,17 +124,20 @@ static_assert(sizeof(struct tlb_entry) == 16, "masks below");
 #define TLB_INVALID 1
 
 /* The tables of one view. They grow and shrink; a mask is (entries - 1) * 16, so the entry for address a is at
- * table + (a >> 8 & mask) bytes. Any function that translates may replace them: read both afresh for each look-up. */
+ * table + (a >> 8 & mask) bytes. Any function that translates may replace them: read both afresh for each look-up.
+ * large: granules of large pages, for an address at table + (a >> 17 & mask); tag and addend are the granule's. What is found
+ * there may be accessed up to the granule's end. */
 struct tlb_view {
     struct tlb_entry *rd, *wr, *ex;
     const u64 *ex_page;                     /* beside ex: the physical page, something else in the low bits */
     u64 rd_mask, wr_mask, ex_mask;
+    struct tlb_large { struct tlb_entry *rd, *wr; u64 rd_mask, wr_mask; } large;
 };
 
 /* What one place in translated code knows of the page that it accessed last: host address = base + (linear address -
  * page), if that difference is below 4096. Sites are numbered when code is made, those that read below MMU_WRITE_SITES, those
  * that write from there on; several may share a number, and each view has its own. Translated code fills them itself, from a
- * valid entry of rd or wr of the current view, and sets site_used; mmu/ clears them with the translations. An entry that is not
+ * valid entry of rd or wr, or of those of large, of the current view, and sets site_used; mmu/ clears them with the translations. An entry that is not
  * valid names a page that no guest can address (not canonical, another one in each process); should one guess it, it finds a
  * page of its own there: sites.c. */
 struct mmu_site { u64 page, base; };
@@ -149,6 +157,7 @@ struct mmu {
     struct tlb_entry *rd, *wr, *ex;
     const u64 *ex_page;
     u64 rd_mask, wr_mask, ex_mask;
+    struct tlb_large large;
     enum view view;
     struct mmu_fault fault;                 /* of the last function that returned false */
     struct physmap *phys;
@@ -262,8 +271,9 @@ static inline void mmu_set_view(struct mmu *m, enum view view)
     m->rd = t->rd, m->rd_mask = t->rd_mask;
     m->wr = t->wr, m->wr_mask = t->wr_mask;
     m->ex = t->ex, m->ex_mask = t->ex_mask, m->ex_page = t->ex_page;
+    m->large = t->large;
     if (unlikely(m->watch))
-        m->wr = m->watch->none, m->wr_mask = 0;
+        m->wr = m->large.wr = m->watch->none, m->wr_mask = m->large.wr_mask = 0;
 }
 u64 mmu_walk_count(const struct mmu *m);    /* statistics: refills so far */
 

@@ -135,8 +135,10 @@ enum { WALK_UPPERS = 256 };     /* a power of two */
 #define TLB_SLOW 2              /* tag bit: translation known (info), data by the slow path */
 enum {
     TLB_SETS = 8,               /* address spaces (PCIDs) that are kept */
-    TLB_TABLES = 3,             /* enum access */
+    TLB_LARGE = 3,              /* beside enum access: granules of large pages, ACCESS_READ and ACCESS_WRITE */
+    TLB_TABLES = TLB_LARGE + 2,
     TLB_MIN = 1024, TLB_MAX = 16384, TLB_STEP = 4,      /* entries of a table; how much it grows or shrinks at once */
+    TLB_LARGE_MIN = 256, TLB_LARGE_MAX = 4096,
     TLB_BUDGET = 192 * 1024,    /* entries of all tables together above which none grows: 24 bytes each */
     TLB_WORDS = TLB_MAX / 64, TLB_SUMS = TLB_WORDS / 64,
     TLB_QUIET = 256,            /* flushes that found a table nearly empty before it shrinks */
@@ -152,14 +154,15 @@ struct tlb_bits { u64 *word; u64 sum[TLB_SUMS]; u32 count; };
 struct tlb_table {
     struct tlb_entry *entry;        /* never NULL: without a table, one entry that is not valid */
     u64 *info;
-    u64 mask;                       /* as in struct tlb_view */
+    u32 last;                       /* index of the last entry */
     u32 size;                       /* entries; 0: no table yet */
     u8 view, access;                /* whose it is */
+    u8 shift;                       /* an entry's size: PAGE_SHIFT or GRANULE_SHIFT */
     u8 huge_count;                  /* TLB_HUGE + 1: too many */
     u32 conflicts;                  /* valid entries that had to go for others, less what time forgives */
     u32 quiet;
     struct tlb_bits local, global;  /* valid entries: not global, global */
-    u64 *large;                     /* entries that are pieces of large pages... */
+    u64 *large;                     /* entries that are pieces of larger pages... */
     u32 large_count;
     u64 huge[TLB_HUGE];             /* ...and the 1 GiB pages among those, addresses >> 30 */
     u64 regions[64];                /* filter: 4 MiB of address space from which there may be pieces */
@@ -169,11 +172,14 @@ enum tlb_which { TLB_LOCAL = 1, TLB_GLOBAL = 2, TLB_ALL = 3 };
 /* What was dropped: entries of a 4 KiB page, pieces of a large one. */
 enum tlb_gone { GONE_PAGE = 1, GONE_LARGE = 2 };
 
-static inline u32 table_index(const struct tlb_table *t, gla a) { return (u32)(a >> 8 & t->mask) >> 4; }
+static inline u32 table_index(const struct tlb_table *t, gla a) { return (u32)(a >> t->shift) & t->last; }
+static inline gla table_page(const struct tlb_table *t, gla a) { return a >> t->shift << t->shift; }
 static inline bool table_bit(const u64 *word, u32 i) { return word[i / 64] >> (i % 64) & 1; }
 static inline bool table_empty(const struct tlb_table *t) { return !(t->local.count | t->global.count); }
 
-void table_init(struct tlb_table *t, enum view view, enum access access);
+void table_init(struct tlb_table *t, enum view view, unsigned which);   /* enum access, + TLB_LARGE */
+static inline u32 table_size_min(const struct tlb_table *t) { return t->shift == PAGE_SHIFT ? TLB_MIN : TLB_LARGE_MIN; }
+static inline u64 table_mask(const struct tlb_table *t) { return (u64)t->last * sizeof(struct tlb_entry); }
 void table_fini(struct tlb_table *t);
 /* Where an entry for page is to be put. Makes or enlarges the table. Who is in the way has been told to sites.c. */
 u32 table_room(struct mmu *m, struct tlb_table *t, gla page);
@@ -183,7 +189,7 @@ void table_drop(struct tlb_table *t, u32 i);
 void table_flush(struct mmu *m, struct tlb_table *t, enum tlb_which which);     /* may shrink it */
 /* The page that holds a, if it is of that kind: its entry, or all pieces of a large one. Returns enum tlb_gone. */
 unsigned table_flush_page(struct tlb_table *t, gla a, enum tlb_which which);
-void table_drop_host_page(struct tlb_table *t, const u8 *page);
+void table_drop_host_page(struct mmu *m, struct tlb_table *t, const u8 *page);
 
 /* ----------------------------------------------------------------- sites.c ----- */
 /* A set of pages that may have members too many (4096 bits). */
@@ -259,6 +265,12 @@ static inline void remembered_installed(struct mmu *m, const struct tlb_table *t
         r->fetch_local[t->view] = true;
     else
         r->data_local[t->view] = true;
+}
+
+/* Granules of large pages; not for ACCESS_FETCH. */
+static inline struct tlb_table *set_large(struct tlb_set *s, enum view view, enum access access)
+{
+    return &s->table[view][TLB_LARGE + access];
 }
 
 struct tlb_hit { gpa pa; u8 *host; /* NULL: through the physical map */ };

@@ -4,7 +4,7 @@
  * them to anonymous memory that asks for it, to memfds hardly ever (shmem_enabled is "never" almost everywhere).
  * It is sparse: the host gives a page when the guest first touches it, so a guest may be larger than the host's memory
  * as long as it does not use it all. Video memory and ROM images are made the same way. The words for code chunks
- * (codepages.c) are as sparse: 8 bytes per page that holds code, in an anonymous mapping.
+ * (codepages.c) are as sparse: 8 bytes per page that holds code, in an anonymous mapping, and 4 per granule.
  */
 #include "mmu/mmu.h"
 
@@ -16,7 +16,8 @@
 #define RAM_MAX ((u64)1 << 46)
 #define LARGE_PAGE ((u64)2 << 20)
 
-static size_t code_bytes(u64 size) { return (size_t)(size >> PAGE_SHIFT) * sizeof(u64); }
+static size_t code_words(u64 size) { return (size_t)(size >> PAGE_SHIFT) * sizeof(u64); }
+static size_t code_bytes(u64 size) { return code_words(size) + (size_t)((size >> GRANULE_SHIFT) + 1) * sizeof(u32); }
 
 static struct ram *ram_failed(struct ram *r, u64 size, const char *what, char *err, size_t errlen)
 {
@@ -49,6 +50,7 @@ struct ram *ram_new(u64 size, char *err, size_t errlen)
     if (code == MAP_FAILED)
         return ram_failed(r, size, "mmap", err, errlen);
     r->code = code;
+    r->code_pages = (_Atomic u32 *)(void *)((u8 *)code + code_words(size));
     return r;
 }
 

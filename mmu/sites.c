@@ -70,17 +70,26 @@ static void clear_sites(struct mmu *m, enum view view, unsigned first)
 }
 static_assert(MMU_SITES % SITES_AT_ONCE == 0 && MMU_WRITE_SITES % SITES_AT_ONCE == 0, "whole pieces");
 
+/* Are there translations of data that are not global? */
+static bool has_local(struct tlb_set *s, enum view view)
+{
+    u32 n = 0;
+
+    for (unsigned k = 0; k < TLB_TABLES; k++)
+        n |= k == ACCESS_FETCH ? 0 : s->table[view][k].local.count;
+    return n;
+}
+
 static void forget_data(struct mmu *m, enum view view)
 {
     struct remembered *r = &m->tlb->remembered;
-    struct tlb_set *s = m->tlb->current;
 
     if (m->site_used[view]) {
         clear_sites(m, view, 0);
         m->site_used[view] = false;
     }
     filter_clear(&r->data[view]);
-    r->data_local[view] = s->table[view][ACCESS_READ].local.count || s->table[view][ACCESS_WRITE].local.count;
+    r->data_local[view] = has_local(m->tlb->current, view);
 }
 
 static void forget_page(struct mmu *m, enum view view, gla page)
@@ -192,7 +201,7 @@ void remembered_local_gone(struct mmu *m)
         if (r->data_local[v])
             forget_data(m, v);
         else
-            r->data_local[v] = s->table[v][ACCESS_READ].local.count || s->table[v][ACCESS_WRITE].local.count;
+            r->data_local[v] = has_local(s, v);
     }
     for (enum view v = VIEW_USER; v <= VIEW_KERNEL; v++) {
         if (r->fetch_local[v])

@@ -2,7 +2,9 @@
  *
  * A table per view and kind of access (tlb_table.c); what the view may not do has no entry, so a hit needs no further
  * check. Up to TLB_SETS address spaces (PCIDs) are kept, each a full set of tables; without PCIDs there is one. An entry
- * maps 4 KiB, whatever the size of the guest's page.
+ * maps 4 KiB, whatever the size of the guest's page. For data on large pages there are two more tables per view, whose
+ * entries map granules of 2 MiB: those that are memory as a whole, for writes without any code. From them those
+ * of 4 KiB are made without a walk, when somebody wants to have them.
  *
  * Entries whose tag has TLB_SLOW set remember the translation, but their data is reached through physmap: MMIO, holes,
  * ROM (writes), pages that share their 4 KiB with something else, pages with code (writes), pages of video memory
@@ -27,9 +29,11 @@ void tlb_refresh_tables(struct mmu *m)
     for (enum view v = 0; v < VIEW_COUNT; v++) {
         const struct tlb_table *rd = set_table(s, v, ACCESS_READ), *wr = set_table(s, v, ACCESS_WRITE);
         const struct tlb_table *ex = set_table(s, v, ACCESS_FETCH);
+        const struct tlb_table *rd2 = set_large(s, v, ACCESS_READ), *wr2 = set_large(s, v, ACCESS_WRITE);
         m->tables[v] = (struct tlb_view){
-            .rd = rd->entry, .rd_mask = rd->mask, .wr = wr->entry, .wr_mask = wr->mask,
-            .ex = ex->entry, .ex_mask = ex->mask, .ex_page = ex->info,
+            .rd = rd->entry, .rd_mask = table_mask(rd), .wr = wr->entry, .wr_mask = table_mask(wr),
+            .ex = ex->entry, .ex_mask = table_mask(ex), .ex_page = ex->info,
+            .large = { .rd = rd2->entry, .rd_mask = table_mask(rd2), .wr = wr2->entry, .wr_mask = table_mask(wr2) },
         };
     }
     mmu_set_view(m, m->view);
@@ -48,7 +52,7 @@ static void set_flush(struct mmu *m, struct tlb_set *s, enum tlb_which which)
     for (unsigned v = 0; v < VIEW_COUNT; v++) {
         for (unsigned k = 0; k < TLB_TABLES; k++) {
             table_flush(m, &s->table[v][k], which);
-            s->filled |= s->table[v][k].size > TLB_MIN || !table_empty(&s->table[v][k]);
+            s->filled |= s->table[v][k].size > table_size_min(&s->table[v][k]) || !table_empty(&s->table[v][k]);
         }
     }
 }
@@ -61,8 +65,8 @@ static void set_flush_page(struct tlb_set *s, gla a, enum tlb_which which, struc
     if (!s->filled)
         return;
     for (enum view v = 0; v < VIEW_COUNT; v++) {
-        gone->data[v] |= (u8)table_flush_page(&s->table[v][ACCESS_READ], a, which);
-        gone->data[v] |= (u8)table_flush_page(&s->table[v][ACCESS_WRITE], a, which);
+        for (enum access k = ACCESS_READ; k <= ACCESS_WRITE; k++)
+            gone->data[v] |= (u8)(table_flush_page(set_table(s, v, k), a, which) | table_flush_page(set_large(s, v, k), a, which));
         if (v != VIEW_KERNEL_SMAP)
             gone->fetch[v] |= (u8)table_flush_page(&s->table[v][ACCESS_FETCH], a, which);
     }
@@ -129,8 +133,10 @@ void tlb_drop_host_page(struct mmu *m, const u8 *page)
 {
     for (unsigned i = 0; i < TLB_SETS; i++) {
         struct tlb_set *s = &m->tlb->set[i];
-        for (unsigned v = 0; v < VIEW_COUNT && s->filled; v++)
-            table_drop_host_page(&s->table[v][ACCESS_WRITE], page);
+        for (enum view v = 0; v < VIEW_COUNT && s->filled; v++) {
+            table_drop_host_page(m, set_table(s, v, ACCESS_WRITE), page);
+            table_drop_host_page(m, set_large(s, v, ACCESS_WRITE), page);
+        }
     }
     sites_drop_host_page(m, page);
 }
@@ -183,8 +189,10 @@ static void use_set(struct mmu *m, u16 pcid, bool flush)
 static void write_protect(struct mmu *m)
 {
     for (enum view v = VIEW_KERNEL; v <= VIEW_KERNEL_SMAP; v++) {
-        for (unsigned i = 0; i < TLB_SETS; i++)
-            table_flush(m, &m->tlb->set[i].table[v][ACCESS_WRITE], TLB_ALL);
+        for (unsigned i = 0; i < TLB_SETS; i++) {
+            table_flush(m, set_table(&m->tlb->set[i], v, ACCESS_WRITE), TLB_ALL);
+            table_flush(m, set_large(&m->tlb->set[i], v, ACCESS_WRITE), TLB_ALL);
+        }
         sites_clear_writes(m, v);
     }
 }
@@ -222,7 +230,7 @@ void mmu_init(struct mmu *m, struct physmap *phys, unsigned phys_bits)
         t->set[i].upper_stamp = ++t->stamps;
         for (enum view v = 0; v < VIEW_COUNT; v++)
             for (unsigned k = 0; k < TLB_TABLES; k++)
-                table_init(&t->set[i].table[v][k], v, (enum access)k);
+                table_init(&t->set[i].table[v][k], v, k);
     }
     memset(m, 0, sizeof(*m));
     m->tlb = t;
@@ -265,7 +273,7 @@ static void entry_changes(struct mmu *m, const struct tlb_table *t, gla page)
     if (t->access == ACCESS_FETCH)
         gone.fetch[t->view] = GONE_PAGE;
     else
-        gone.data[t->view] = GONE_PAGE;
+        gone.data[t->view] = t->shift > PAGE_SHIFT ? GONE_LARGE : GONE_PAGE;
     remembered_page_gone(m, page, gone.data, gone.fetch);
 }
 
@@ -288,6 +296,55 @@ static bool free_for(const struct tlb_table *t, gla page)
     return tag == TLB_INVALID || (tag & ~(u64)TLB_SLOW) == page;
 }
 
+static bool has_code(const struct flat *f, gpa pa, u64 bytes)
+{
+    u64 offset = f->ram_offset + (pa - f->start);
+    return atomic_load(&f->ram->code[offset >> PAGE_SHIFT]) & code_chunks(offset, bytes);
+}
+
+/* Nothing but memory whose writes nobody wants to know of. Granules are counted by where they lie in the memory. */
+static bool granule_writable(const struct flat *f, gpa granule)
+{
+    u64 offset = f->ram_offset + (granule - f->start);
+    return f->kind == REGION_RAM && !f->dirty && !(offset & ~GRANULE_MASK) &&
+           !atomic_load(&f->ram->code_pages[offset >> GRANULE_SHIFT]);
+}
+
+/* For data at a, on the page at pa, if that is a piece of a large one. */
+static void fill_granule(struct mmu *m, gla a, gpa pa, enum access access, enum view view, const struct flat *f,
+                         const struct walk *w)
+{
+    gla page = a & GRANULE_MASK;
+    gpa granule = pa & GRANULE_MASK;
+    u64 addend = (uintptr_t)f->host + (granule - f->start) - page;
+
+    if (granule < f->start || f->last - granule < GRANULE_SIZE - 1 ||
+        ~atomic_load_explicit(&m->phys->a20_mask, memory_order_relaxed))
+        return;
+    struct tlb_table *reads = set_large(m->tlb->current, view, ACCESS_READ);
+    if (access != ACCESS_WRITE || free_for(reads, page))
+        install(m, reads, page, 0, addend, granule, 0, w);
+    struct tlb_table *writes = set_large(m->tlb->current, view, ACCESS_WRITE);
+    if (w->writable && granule_writable(f, granule) && (access == ACCESS_WRITE || free_for(writes, page)))
+        install(m, writes, page, 0, addend, granule, 0, w);
+}
+
+/* A page of a granule that has an entry gets one of its own. */
+static bool fill_from_granule(struct mmu *m, gla a, enum access access, enum view view, struct tlb_hit *h)
+{
+    const struct tlb_table *large = set_large(m->tlb->current, view, access);
+    u32 i = table_index(large, a);
+    const struct tlb_entry *e = &large->entry[i];
+
+    if (e->tag != (a & GRANULE_MASK))
+        return false;
+    h->pa = (large->info[i] & PAGE_MASK) | (a & ~GRANULE_MASK);
+    h->host = (u8 *)(uintptr_t)(a + e->addend);
+    struct walk w = { .page_shift = large->info[i] & INFO_SHIFT, .global = table_bit(large->global.word, i) };
+    install(m, set_table(m->tlb->current, view, access), a & PAGE_MASK, 0, e->addend, h->pa & PAGE_MASK, 0, &w);
+    return true;
+}
+
 bool tlb_fault(struct mmu *m, gla a, u32 error)
 {
     struct tlb_set *s = m->tlb->current;
@@ -299,12 +356,6 @@ bool tlb_fault(struct mmu *m, gla a, u32 error)
     remembered_page_gone(m, a, gone.data, gone.fetch);
     m->fault = (struct mmu_fault){ a, error };
     return false;
-}
-
-static bool has_code(const struct flat *f, gpa pa, u64 bytes)
-{
-    u64 offset = f->ram_offset + (pa - f->start);
-    return atomic_load(&f->ram->code[offset >> PAGE_SHIFT]) & code_chunks(offset, bytes);
 }
 
 static bool fill(struct mmu *m, gla a, enum access access, enum view view, struct tlb_hit *h)
@@ -334,6 +385,8 @@ static bool fill(struct mmu *m, gla a, enum access access, enum view view, struc
     struct tlb_table *reads = set_table(s, view, access == ACCESS_FETCH ? ACCESS_FETCH : ACCESS_READ);
     if (access != ACCESS_WRITE || free_for(reads, page))
         install(m, reads, page, host ? 0 : TLB_SLOW, addend, pa, 0, &w);
+    if (w.page_shift >= GRANULE_SHIFT && host && access != ACCESS_FETCH)
+        fill_granule(m, a, pa, access, view, f, &w);
     if (access == ACCESS_FETCH || !w.writable)
         return true;
 
@@ -368,7 +421,7 @@ bool tlb_translate(struct mmu *m, gla a, enum access access, enum view view, str
     const struct tlb_entry *e = &t->entry[i];
 
     if (unlikely((e->tag & ~(u64)TLB_SLOW) != (a & PAGE_MASK)))
-        return fill(m, a, access, view, h);
+        return (access != ACCESS_FETCH && fill_from_granule(m, a, access, view, h)) || fill(m, a, access, view, h);
     if (unlikely(t->info[i] & INFO_CODE && access == ACCESS_WRITE))
         promote(m, t, i);
     h->pa = (t->info[i] & PAGE_MASK) | (a & ~PAGE_MASK);

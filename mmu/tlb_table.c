@@ -1,4 +1,5 @@
-/* tlb_table.c - one table of the TLB: direct-mapped by the low bits of the page number, with a size of its own.
+/* tlb_table.c - one table of the TLB: direct-mapped by the low bits of the page number, with a size of its own. Its entries are
+ * for pages of 4 KiB, or for granules of large pages.
  *
  * A table is made when the first entry is put into it. It grows when many valid entries had to go for others, that is
  * when the working set does not fit or pages far apart want the same place; it shrinks after many flushes that found it
@@ -15,14 +16,17 @@
 static struct tlb_entry no_entry[1] = { { TLB_INVALID, 0 } };   /* never written */
 static u64 no_info[1];
 
-void table_init(struct tlb_table *t, enum view view, enum access access)
+void table_init(struct tlb_table *t, enum view view, unsigned which)
 {
     memset(t, 0, sizeof(*t));
     t->entry = no_entry;
     t->info = no_info;
     t->view = (u8)view;
-    t->access = (u8)access;
+    t->access = (u8)(which % TLB_LARGE);
+    t->shift = which < TLB_LARGE ? PAGE_SHIFT : GRANULE_SHIFT;
 }
+
+static u32 size_max(const struct tlb_table *t) { return t->shift == PAGE_SHIFT ? TLB_MAX : TLB_LARGE_MAX; }
 
 void table_fini(struct tlb_table *t)
 {
@@ -86,7 +90,7 @@ void table_put(struct tlb_table *t, u32 i, struct tlb_entry e, u64 info, bool gl
 {
     bool there = !(t->entry[i].tag & TLB_INVALID);
 
-    if (there && ((t->info[i] & INFO_SHIFT) > PAGE_SHIFT || table_bit(t->global.word, i) != global)) {
+    if (there && ((t->info[i] & INFO_SHIFT) > t->shift || table_bit(t->global.word, i) != global)) {
         table_drop(t, i);
         there = false;
     }
@@ -94,7 +98,7 @@ void table_put(struct tlb_table *t, u32 i, struct tlb_entry e, u64 info, bool gl
     t->info[i] = info;
     if (!there)
         bits_set(global ? &t->global : &t->local, i);
-    if ((info & INFO_SHIFT) > PAGE_SHIFT) {
+    if ((info & INFO_SHIFT) > t->shift) {
         t->large[i / 64] |= (u64)1 << (i % 64);
         if (!t->large_count++)
             memset(t->regions, 0, sizeof(t->regions));
@@ -123,7 +127,7 @@ static bool table_new(struct tlb_table *t, u32 size)
     for (u32 i = 0; i < size; i++)
         t->entry[i] = no_entry[0];
     t->size = size;
-    t->mask = (u64)(size - 1) * sizeof(struct tlb_entry);
+    t->last = size - 1;
     return true;
 }
 
@@ -146,7 +150,7 @@ static bool table_resize(struct mmu *m, struct tlb_table *t, u32 size)
 {
     struct tlb_table new;
 
-    table_init(&new, t->view, t->access);
+    table_init(&new, t->view, t->access + (t->shift == PAGE_SHIFT ? 0 : TLB_LARGE));
     if (!table_new(&new, size))
         return false;
     if (t->size) {
@@ -170,11 +174,13 @@ static bool make_room(struct mmu *m, u32 more)
         for (struct tlb_set *s = m->tlb->set; s < m->tlb->set + TLB_SETS; s++) {
             if (s == m->tlb->current || s->last_use >= oldest)
                 continue;
-            for (unsigned k = 0; k < VIEW_COUNT * TLB_TABLES; k++)
-                if (s->table[k / TLB_TABLES][k % TLB_TABLES].size > TLB_MIN)
-                    large = &s->table[k / TLB_TABLES][k % TLB_TABLES], oldest = s->last_use;
+            for (unsigned k = 0; k < VIEW_COUNT * TLB_TABLES; k++) {
+                struct tlb_table *t = &s->table[k / TLB_TABLES][k % TLB_TABLES];
+                if (t->size > table_size_min(t))
+                    large = t, oldest = s->last_use;
+            }
         }
-        if (!large || !table_resize(m, large, TLB_MIN))
+        if (!large || !table_resize(m, large, table_size_min(large)))
             return false;
     }
     return true;
@@ -188,13 +194,13 @@ static bool table_grow(struct mmu *m, struct tlb_table *t)
 
 u32 table_room(struct mmu *m, struct tlb_table *t, gla page)
 {
-    if (unlikely(!t->size) && !table_resize(m, t, TLB_MIN))
+    if (unlikely(!t->size) && !table_resize(m, t, table_size_min(t)))
         abort();
     u32 i = table_index(t, page);
     u64 tag = t->entry[i].tag;
     if (tag & TLB_INVALID || (tag & PAGE_MASK) == page)
         return i;
-    if (++t->conflicts > t->size / 4 && t->size < TLB_MAX && table_grow(m, t))
+    if (++t->conflicts > t->size / 4 && t->size < size_max(t) && table_grow(m, t))
         return table_room(m, t, page);
     remembered_displaced(m, t, i);
     return i;
@@ -204,7 +210,7 @@ u32 table_room(struct mmu *m, struct tlb_table *t, gla page)
 
 static void flush_bits(struct tlb_table *t, struct tlb_bits *b)
 {
-    for (u32 s = 0; s < TLB_SUMS; s++) {
+    for (u32 s = 0; s <= t->last / 4096; s++) {
         for (u64 words = b->sum[s]; words;) {
             u32 w = s * 64 + take_lowest(&words);
             u64 drop = b->word[w];
@@ -227,7 +233,7 @@ void table_flush(struct mmu *m, struct tlb_table *t, enum tlb_which which)
 {
     u32 used = t->local.count + t->global.count;
 
-    if (!used && t->size <= TLB_MIN)
+    if (!used && t->size <= table_size_min(t))
         return;
     if (which & TLB_LOCAL && t->local.count)
         flush_bits(t, &t->local);
@@ -235,7 +241,7 @@ void table_flush(struct mmu *m, struct tlb_table *t, enum tlb_which which)
         flush_bits(t, &t->global);
     t->conflicts -= (t->conflicts + 7) / 8;
     t->quiet = used < t->size / 8 ? t->quiet + 1 : 0;
-    if (unlikely(t->size > TLB_MIN && t->quiet > TLB_QUIET))
+    if (unlikely(t->size > table_size_min(t) && t->quiet > TLB_QUIET))
         table_resize(m, t, t->size / TLB_STEP);
 }
 
@@ -275,14 +281,14 @@ unsigned table_flush_page(struct tlb_table *t, gla a, enum tlb_which which)
     if (!(which & TLB_LOCAL && t->local.count) && !(which & TLB_GLOBAL && t->global.count))
         return 0;
     u32 i = table_index(t, a);
-    if (!(t->entry[i].tag & TLB_INVALID) && (t->entry[i].tag & PAGE_MASK) == (a & PAGE_MASK) &&
+    if (!(t->entry[i].tag & TLB_INVALID) && (t->entry[i].tag & PAGE_MASK) == table_page(t, a) &&
         chosen(t, i / 64, which) >> (i % 64) & 1) {
-        gone = table_bit(t->large, i) ? GONE_LARGE : GONE_PAGE;
+        gone = t->shift > PAGE_SHIFT || table_bit(t->large, i) ? GONE_LARGE : GONE_PAGE;
         table_drop(t, i);
     }
     if (!t->large_count)
         return gone;
-    if (unlikely(knows_huge(t, a >> 30)))
+    if (unlikely(t->shift > PAGE_SHIFT || knows_huge(t, a >> 30)))
         return gone | flush_large(t, a, which, 0, t->size / 64);
     if (!table_bit(t->regions, region_bit(a)))
         return gone;
@@ -290,24 +296,30 @@ unsigned table_flush_page(struct tlb_table *t, gla a, enum tlb_which which)
 }
 static_assert(TLB_MIN >= 1024, "the pieces of a page of 4 MiB follow each other in every table");
 
-static void drop_host_page(struct tlb_table *t, const struct tlb_bits *b, const u8 *page)
+/* Of a granule only this page is to go: what is remembered of its others stays, and so the filter must know them. */
+static void drop_host_page(struct mmu *m, struct tlb_table *t, const struct tlb_bits *b, const u8 *page)
 {
-    for (u32 s = 0; s < TLB_SUMS; s++) {
+    u64 host = (uintptr_t)page;
+
+    for (u32 s = 0; s <= t->last / 4096; s++) {
         for (u64 words = b->sum[s]; words;) {
             u32 w = s * 64 + take_lowest(&words);
             for (u64 left = b->word[w]; left;) {
                 u32 i = w * 64 + take_lowest(&left);
-                if (t->entry[i].tag + t->entry[i].addend == (uintptr_t)page)
-                    table_drop(t, i);
+                if ((host - (t->entry[i].tag + t->entry[i].addend)) >> t->shift)
+                    continue;
+                if (t->shift > PAGE_SHIFT)
+                    remembered_displaced(m, t, i);
+                table_drop(t, i);
             }
         }
     }
 }
 
-void table_drop_host_page(struct tlb_table *t, const u8 *page)
+void table_drop_host_page(struct mmu *m, struct tlb_table *t, const u8 *page)
 {
     if (t->local.count)
-        drop_host_page(t, &t->local, page);
+        drop_host_page(m, t, &t->local, page);
     if (t->global.count)
-        drop_host_page(t, &t->global, page);
+        drop_host_page(m, t, &t->global, page);
 }

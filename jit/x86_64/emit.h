@@ -43,9 +43,10 @@ enum flags_at { FLAGS_DEAD, FLAGS_HOST /* EFLAGS */, FLAGS_SAVED /* vcpu.jit.fla
 
 /* Code that stands behind the unit: what is rarely executed. */
 enum tail_kind { TAIL_MISS, TAIL_NEED, TAIL_STEP, TAIL_LINK, TAIL_LANDING, TAIL_GO, TAIL_AGAIN, TAIL_LOOKUP, TAIL_CALL, TAIL_FLAGS };
+enum miss_form { MISS_SITE, MISS_TLB, MISS_LARGE };    /* what the access looked at: emit_mem.c */
 struct tail {
     u8 kind, flags;         /* enum flags_at there */
-    u8 reg, spare;          /* MISS: the pointer's register */
+    u8 reg, form;           /* MISS: the pointer's register, enum miss_form */
     u32 from[2];            /* rel32 fields that lead here; 0: none */
     u32 back;               /* where it goes on */
     s32 offset;             /* guest offset of the instruction: MISS, NEED, STEP */
@@ -84,8 +85,7 @@ static inline u16 emit_live_before(const struct emit *e) { return e->ins->flive;
 /* Fixed code at the start of the cache: cache offsets, the same for every cache. entry.c */
 struct fixed_code {
     u32 leave_link, leave_link_host, leave_landing, leave_lookup, leave_step, leave_step_host, lookup;
-    u32 miss[3];                    /* by scratch register */
-    u32 miss_tlb[3];                /* the same for accesses without a site */
+    u32 miss[3][2][3];              /* by enum miss_form, is it a write?, scratch register */
     u32 need[4];                    /* by enum ir_unit_kind */
     u32 interp, step, flags;
 };
@@ -102,6 +102,9 @@ void flags_write_out(struct emit *e);   /* those in memory */
 void flags_clobber(struct emit *e, u16 keep);   /* host flags are going to be lost; keep: those that are needed later */
 void flags_to_host(struct emit *e);     /* before something reads them or keeps some of them */
 void flags_emit_leave(struct emit *e, bool live);   /* they have to be in memory here if live */
+
+struct tlb_fields { s32 table, mask; };     /* displacements from RBP */
+struct tlb_fields tlb_fields(bool write, bool large);       /* emit_mem.c */
 
 /* --- emit_mem.c, emit_exit.c, emit_alu.c: one function per operation --- */
 typedef void emit_fn(struct emit *e, const struct ir_ins *ins);

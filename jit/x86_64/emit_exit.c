@@ -431,13 +431,13 @@ static void tail_miss(struct emit *e, struct tail *t)
     unsigned n = 0;
     while (scratch_regs[n] != t->reg)
         n++;
-    call_to(e, t->access.site ? fixed->miss[n] : fixed->miss_tlb[n]);
+    call_to(e, fixed->miss[t->form][t->access.access != IR_READ][n]);
+    emit_jump_to(e, t->back);           /* where it returns to, so that the host's return predictor keeps its order */
     static_assert(sizeof(struct code_access) == 32, "entry.c reads it");
     u32 w[sizeof(struct code_access) / 4];
     memcpy(w, &t->access, sizeof w);
     for (unsigned i = 0; i < ARRAY_LEN(w); i++)
         put32(e, w[i]);
-    put32(e, t->back - (e->at + 4));    /* from behind this word on */
 }
 
 static void tail_need(struct emit *e, struct tail *t)

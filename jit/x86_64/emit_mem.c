@@ -9,7 +9,8 @@
  *      add   p, [site.base]            host address
  *
  * The site's words do not depend on the address, so the check is off the critical path: it costs two cycles of latency
- * where a look-up in the TLB costs six or more. TLB form, where addresses vary from one access to the next (IR_TLB).
+ * where a look-up in the TLB costs six or more. TLB form, where addresses vary from one access to the next (IR_TLB); the
+ * table of granules is looked at if most of them were found there.
  * Misses go to fixed code (entry.c) with what it must know behind the call: struct code_access and the way back.
  */
 #include "jit/jit_private.h"
@@ -90,19 +91,20 @@ static s32 site_disp(struct emit *e, const struct ir_ins *ins)
 /* Where the misses of this access are counted. */
 static u32 *counter(struct emit *e, const struct ir_ins *ins)
 {
-    static u32 nobody;
+    static u32 nobody[2];
     struct code_unit *u = e->out;
     if (!u->profile || u->profiles == e->pointers)
-        return &nobody;
+        return nobody;
     struct code_profile *f = &u->profile[u->profiles++];
     *f = (struct code_profile){ .offset = e->u->offset[ins->gi], .access = ins->cc };
-    return &f->misses;
+    return f->misses;
 }
 
-static struct tail *miss(struct emit *e, const struct ir_ins *ins, unsigned p, s32 site, unsigned cc)
+static struct tail *miss(struct emit *e, const struct ir_ins *ins, unsigned p, enum miss_form form, s32 site, unsigned cc)
 {
     struct tail *t = emit_tail(e, TAIL_MISS, emit_jump_if(e, cc));
     t->reg = (u8)p;
+    t->form = (u8)form;
     t->access = (struct code_access){ .bytes = ins->size, .access = ins->cc, .view = (u8)mode_view(e->u->mode),
         .align = ins->bits & IR_ALIGN ? (u8)(ins->size - 1) : 0, .offset = e->u->offset[ins->gi], .site = site, .span = (ins->bits & IR_SPAN) != 0,
         .misses = counter(e, ins), .unit = e->out };
@@ -110,32 +112,44 @@ static struct tail *miss(struct emit *e, const struct ir_ins *ins, unsigned p, s
 }
 
 /* Did the site of this access miss in more than one of eight executions, before the unit was made again? */
-static bool varies(struct emit *e, const struct ir_ins *ins)
+static enum miss_form form_for(struct emit *e, const struct ir_ins *ins)
 {
     const struct code_unit *u = e->j->before;
-    for (unsigned i = 0; u && i < u->profiles; i++)
-        if (u->profile[i].offset == e->u->offset[ins->gi] && u->profile[i].access == ins->cc &&
-            u->profile[i].misses > e->j->opt.hotter / 8)
-            return true;
-    return false;
+    for (unsigned i = 0; u && i < u->profiles; i++) {
+        const struct code_profile *f = &u->profile[i];
+        if (f->offset == e->u->offset[ins->gi] && f->access == ins->cc && f->misses[0] + f->misses[1] > e->j->opt.hotter / 8)
+            return f->misses[1] > f->misses[0] ? MISS_LARGE : MISS_TLB;
+    }
+    return ins->bits & IR_TLB || !e->j->opt.sites ? MISS_TLB : MISS_SITE;
 }
 
 static bool two_scratch_left(const struct emit *e) { return e->taken == 1 || e->taken == 2 || e->taken == 4; }
 
-static void check_tlb(struct emit *e, const struct ir_ins *ins, unsigned p)
+/* Fields of the MMU: a table and its mask. */
+struct tlb_fields tlb_fields(bool write, bool large)
 {
-    bool write = ins->cc != IR_READ;
+    static const struct tlb_fields at[2][2] = {
+        { { VCPU_DISP(mmu.rd), VCPU_DISP(mmu.rd_mask) }, { VCPU_DISP(mmu.large.rd), VCPU_DISP(mmu.large.rd_mask) } },
+        { { VCPU_DISP(mmu.wr), VCPU_DISP(mmu.wr_mask) }, { VCPU_DISP(mmu.large.wr), VCPU_DISP(mmu.large.wr_mask) } },
+    };
+    return at[write][large];
+}
+
+static void check_tlb(struct emit *e, const struct ir_ins *ins, unsigned p, enum miss_form form)
+{
+    bool large = form == MISS_LARGE;
+    struct tlb_fields at = tlb_fields(ins->cc != IR_READ, large);
     unsigned entry = emit_scratch(e), last = emit_scratch(e);
     enc(e, W, 0x8b, entry, rm_reg(p));
     enc(e, (struct enc){ .w = true, .imm_bytes = 1 }, 0xc1, 5, rm_reg(entry));      /* page number * 16 */
-    put8(e, PAGE_SHIFT - 4);
-    enc(e, W, 0x23, entry, rm_vcpu(write ? VCPU_DISP(mmu.wr_mask) : VCPU_DISP(mmu.rd_mask)));
-    enc(e, W, 0x03, entry, rm_vcpu(write ? VCPU_DISP(mmu.wr) : VCPU_DISP(mmu.rd)));
+    put8(e, large ? GRANULE_SHIFT - 4 : PAGE_SHIFT - 4);
+    enc(e, W, 0x23, entry, rm_vcpu(at.mask));
+    enc(e, W, 0x03, entry, rm_vcpu(at.table));
     enc(e, W, 0x8d, last, rm_mem(p, ins->size - 1));
     enc(e, (struct enc){ .w = true, .imm_bytes = 4 }, 0x81, 4, rm_reg(last));
-    put32(e, (u32)PAGE_MASK);
+    put32(e, large ? (u32)GRANULE_MASK : (u32)PAGE_MASK);
     enc(e, W, 0x3b, last, rm_mem(entry, offsetof(struct tlb_entry, tag)));
-    struct tail *t = miss(e, ins, p, 0, 5);
+    struct tail *t = miss(e, ins, p, form, 0, 5);
     enc(e, W, 0x03, p, rm_mem(entry, offsetof(struct tlb_entry, addend)));
     t->back = e->at;
     emit_release(e, entry);
@@ -153,7 +167,7 @@ static void check_site(struct emit *e, const struct ir_ins *ins, unsigned p)
         enc(e, (struct enc){ .w = true, .imm_bytes = 4 }, 0x81, 7, rm_reg(p));
         put32(e, PAGE_SIZE - ins->size);
     }
-    struct tail *t = miss(e, ins, p, site, ins->bits & IR_ALIGN ? 5 : 7);
+    struct tail *t = miss(e, ins, p, MISS_SITE, site, ins->bits & IR_ALIGN ? 5 : 7);
     enc(e, W, 0x03, p, rm_vcpu(site + 8));
     t->back = e->at;
 }
@@ -207,8 +221,9 @@ void emit_ptr(struct emit *e, const struct ir_ins *ins)
     unsigned p = emit_def(e, ins->d);
     effective(e, ins, p);
     segment(e, ins, p);
-    if (!(ins->bits & IR_ALIGN) && two_scratch_left(e) && (ins->bits & IR_TLB || !e->j->opt.sites || varies(e, ins)))
-        check_tlb(e, ins, p);
+    enum miss_form form = form_for(e, ins);
+    if (!(ins->bits & IR_ALIGN) && form != MISS_SITE && two_scratch_left(e))
+        check_tlb(e, ins, p, form);
     else
         check_site(e, ins, p);
     if (ins->bits & IR_APART)

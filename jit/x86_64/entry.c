@@ -149,7 +149,7 @@ static void reload_caller_saved(struct emit *e)
         load(e, host_of_gpr[caller_saved[i]], VCPU_DISP(gpr[0]) + caller_saved[i] * 8);
 }
 
-static void vectors(struct emit *e, bool out)
+static void vector_registers(struct emit *e, bool out)
 {
     for (unsigned i = 0; i < 16; i++) {
         struct rm at = rm_vcpu(VCPU_DISP(vec[0]) + (s32)i * 32);
@@ -158,6 +158,11 @@ static void vectors(struct emit *e, bool out)
         else
             enc(e, (struct enc){ .prefix = 0xf3 }, out ? 0x0f7f : 0x0f6f, i, at);
     }
+}
+
+static void vectors(struct emit *e, bool out)
+{
+    vector_registers(e, out);
     if (out) {
         enc(e, D, 0x0fae, 3, rm_vcpu(VCPU_DISP(mxcsr)));            /* stmxcsr: sticky flags */
         enc(e, D, 0x0fae, 2, rm_vcpu(VCPU_DISP(jit.host_mxcsr)));   /* ldmxcsr */
@@ -284,15 +289,16 @@ static void write_lookup(struct emit *e)
 
 /* --- a site missed --------------------------------------------------------------------------------------------------- */
 
-/* What stands behind the call: struct code_access, then how far it is from behind that to where the unit goes on. */
-enum { AT_BYTES = offsetof(struct code_access, bytes), AT_VIEW = offsetof(struct code_access, view),
-       AT_ALIGN = offsetof(struct code_access, align), AT_OFFSET = offsetof(struct code_access, offset),
-       AT_SITE = offsetof(struct code_access, site), AT_MISSES = offsetof(struct code_access, misses), AT_BACK = sizeof(struct code_access), AT_END = AT_BACK + 4 };
+/* What stands behind the call: a jump to where the unit goes on, struct code_access. */
+enum { AT_ACCESS = 5, AT_BYTES = AT_ACCESS + offsetof(struct code_access, bytes), AT_VIEW = AT_ACCESS + offsetof(struct code_access, view),
+       AT_ALIGN = AT_ACCESS + offsetof(struct code_access, align), AT_OFFSET = AT_ACCESS + offsetof(struct code_access, offset),
+       AT_SITE = AT_ACCESS + offsetof(struct code_access, site), AT_MISSES = AT_ACCESS + offsetof(struct code_access, misses) };
 
-/* The C path. p: address; RSI: the data. All guest registers are in their places, RAX RDX RSI excepted, which are in
- * jit.temp[0..2]. */
+/* The C path. p: address; RSI: where the call returns to. All guest registers are in their places, RAX RDX RSI excepted, which are
+ * in jit.temp[0..2]. C has no use for floating point here, so MXCSR stays the guest's. */
 static void write_miss_c(struct emit *e, unsigned p)
 {
+    enc(e, W, 0x8d, RSP, rm_mem(RSP, 8));
     store(e, RSI, VCPU_DISP(jit.reload));
     store(e, p, VCPU_DISP(jit.left));
     load(e, RAX, VCPU_DISP(jit.temp[0]));
@@ -302,27 +308,22 @@ static void write_miss_c(struct emit *e, unsigned p)
     for (unsigned i = 0; i < SCRATCH_COUNT; i++)
         store(e, scratch_regs[i], VCPU_DISP(jit.temp[0]) + (s32)i * 8);
     to_c_stack(e);
-    test_byte(e, VCPU_DISP(jit.vec_state));
-    u32 none = emit_jump_if(e, 4);
-    vectors(e, true);
-    emit_fill(e, none, e->at);
+    if_loaded(e, VCPU_DISP(jit.vec_state), vector_registers, true);
     enc(e, W, 0x8d, RDI, rm_mem(RBP, -VCPU_BIAS));
     load(e, RSI, VCPU_DISP(jit.left));
     load(e, RDX, VCPU_DISP(jit.reload));
+    enc(e, W, 0x8d, RDX, rm_mem(RDX, AT_ACCESS));
     call_c(e, (const void *)jit_miss);
-    if_loaded(e, VCPU_DISP(jit.vec_state), vectors, false);
+    if_loaded(e, VCPU_DISP(jit.vec_state), vector_registers, false);
     to_code_stack(e);
     for (unsigned i = 0; i < SCRATCH_COUNT; i++)
         load(e, scratch_regs[i], VCPU_DISP(jit.temp[0]) + (s32)i * 8);
     enc(e, W, 0x85, RAX, rm_reg(RAX));
     u32 fault = emit_jump_if(e, 4);
     move(e, p, RAX);
-    load(e, RSI, VCPU_DISP(jit.reload));
-    enc(e, W, 0x63, RAX, rm_mem(RSI, AT_BACK));
-    enc(e, W, 0x8d, RSI, rm_index(RSI, RAX, 0, AT_END));
-    store(e, RSI, VCPU_DISP(jit.reload));
+    enc(e, D, 0xff, 6, rm_vcpu(VCPU_DISP(jit.reload)));         /* push */
     reload_caller_saved(e);
-    enc(e, D, 0xff, 4, rm_vcpu(VCPU_DISP(jit.reload)));
+    put8(e, 0xc3);
     emit_fill(e, fault, e->at);
     load(e, RCX, VCPU_DISP(jit.reload));
     enc(e, D, 0x8b, RCX, rm_mem(RCX, AT_OFFSET));
@@ -330,70 +331,52 @@ static void write_miss_c(struct emit *e, unsigned p)
     emit_jump_to(e, fixed_places.leave_step);
 }
 
-/* RDX = page number * 16: the entry's place in the table */
-static void write_tlb_mask(struct emit *e, bool write)
+/* [RDX] = the entry for the access, in one of the TLB's tables. Returns the jump to be filled for when there is none. */
+static u32 write_tlb_lookup(struct emit *e, unsigned p, bool write, bool large)
 {
-    enc(e, W, 0x23, RDX, rm_vcpu(write ? VCPU_DISP(mmu.wr_mask) : VCPU_DISP(mmu.rd_mask)));
-}
-
-/* write: which of the TLB's tables */
-static void write_tlb_lookup(struct emit *e, unsigned p, bool write, u32 slow)
-{
-    s32 base = write ? VCPU_DISP(mmu.wr) : VCPU_DISP(mmu.rd);
+    struct tlb_fields at = tlb_fields(write, large);
     move(e, RDX, p);
-    enc(e, W, 0xc1, 5, rm_reg(RDX));                            /* shr rdx, 8: page number * 16 */
-    put8(e, PAGE_SHIFT - 4);
-    write_tlb_mask(e, write);
-    enc(e, W, 0x03, RDX, rm_vcpu(base));
+    enc(e, W, 0xc1, 5, rm_reg(RDX));                            /* shr: page number * 16 */
+    put8(e, large ? GRANULE_SHIFT - 4 : PAGE_SHIFT - 4);
+    enc(e, W, 0x23, RDX, rm_vcpu(at.mask));
+    enc(e, W, 0x03, RDX, rm_vcpu(at.table));
     enc(e, D, 0x0fb6, RAX, rm_mem(RSI, AT_BYTES));
     enc(e, W, 0x8d, RAX, rm_index(p, RAX, 0, -1));
     enc(e, (struct enc){ .w = true, .imm_bytes = 4 }, 0x81, 4, rm_reg(RAX));
-    put32(e, (u32)PAGE_MASK);
+    put32(e, large ? (u32)GRANULE_MASK : (u32)PAGE_MASK);
     enc(e, W, 0x3b, RAX, rm_mem(RDX, offsetof(struct tlb_entry, tag)));
-    emit_fill(e, emit_jump_if(e, 5), slow);
+    return emit_jump_if(e, 5);
 }
 
-/* Room to work in; RSI = what stands behind the call. */
+/* RSI = where the call returns to. */
 static void miss_begins(struct emit *e)
 {
     store(e, RAX, VCPU_DISP(jit.temp[0]));
     store(e, RDX, VCPU_DISP(jit.temp[1]));
     store(e, RSI, VCPU_DISP(jit.temp[2]));
-    pop(e, RSI);
+    enc(e, W, 0x8b, RSI, rm_mem(RSP, 0));
 }
 
-static void write_miss(struct emit *e, unsigned n)
+static void miss_ends(struct emit *e)
 {
-    unsigned p = scratch_regs[n];
-    u32 slow = e->at;
-    write_miss_c(e, p);
+    load(e, RAX, VCPU_DISP(jit.temp[0]));
+    load(e, RDX, VCPU_DISP(jit.temp[1]));
+    load(e, RSI, VCPU_DISP(jit.temp[2]));
+    put8(e, 0xc3);
+}
 
-    fixed_places.miss_tlb[n] = e->at;
-    miss_begins(e);
-    emit_jump_to(e, slow);
-
-    fixed_places.miss[n] = e->at;
-    miss_begins(e);
-    enc(e, W, 0x63, RDX, rm_mem(RSI, AT_SITE));
-    enc(e, W, 0x03, p, rm_index(RBP, RDX, 0, 0));               /* offset in the page -> address */
-    enc(e, D, 0x0fb6, RAX, rm_mem(RSI, AT_ALIGN));
-    enc(e, W, 0x85, RAX, rm_reg(p));
-    emit_fill(e, emit_jump_if(e, 5), slow);
-    enc(e, (struct enc){ .imm_bytes = 1 }, 0x80, 7, rm_mem(RSI, offsetof(struct code_access, access)));
-    put8(e, IR_READ);
-    u32 writes = emit_jump_if(e, 5);
-    write_tlb_lookup(e, p, false, slow);
-    u32 found = emit_jump(e);
-    emit_fill(e, writes, e->at);
-    write_tlb_lookup(e, p, true, slow);
-    emit_fill(e, found, e->at);
-    /* RAX = page, [RDX] = entry. Memory of the host's own: not read before it is known to be the right one. */
+/* [RDX] = entry. The page goes into the site. Memory of the host's own: not read before it is known to be the right one. */
+static void write_found(struct emit *e, unsigned p, bool large)
+{
     enc(e, W, 0x8b, RDX, rm_mem(RDX, offsetof(struct tlb_entry, addend)));
+    move(e, RAX, p);
+    enc(e, (struct enc){ .w = true, .imm_bytes = 4 }, 0x81, 4, rm_reg(RAX));
+    put32(e, (u32)PAGE_MASK);
     enc(e, W, 0x03, p, rm_reg(RDX));                            /* host address of the access */
     enc(e, W, 0x03, RDX, rm_reg(RAX));                          /* of its page */
     push(e, RCX);
     enc(e, W, 0x8b, RCX, rm_mem(RSI, AT_MISSES));
-    enc(e, D, 0xff, 0, rm_mem(RCX, 0));                         /* inc dword */
+    enc(e, D, 0xff, 0, rm_mem(RCX, large ? 4 : 0));             /* inc dword */
     /* RCX may be p: not changed from here on */
     enc(e, W, 0x63, RCX, rm_mem(RSI, AT_SITE));
     enc(e, W, 0x89, RAX, rm_index(RBP, RCX, 0, offsetof(struct mmu_site, page)));
@@ -402,13 +385,46 @@ static void write_miss(struct emit *e, unsigned n)
     enc(e, (struct enc){ .imm_bytes = 1 }, 0xc6, 0, rm_index(RBP, RCX, 0, VCPU_DISP(mmu.site_used[0])));
     put8(e, 1);
     pop(e, RCX);
-    enc(e, W, 0x63, RAX, rm_mem(RSI, AT_BACK));
-    enc(e, W, 0x8d, RSI, rm_index(RSI, RAX, 0, AT_END));
-    store(e, RSI, VCPU_DISP(jit.reload));
-    load(e, RAX, VCPU_DISP(jit.temp[0]));
-    load(e, RDX, VCPU_DISP(jit.temp[1]));
-    load(e, RSI, VCPU_DISP(jit.temp[2]));
-    enc(e, D, 0xff, 4, rm_vcpu(VCPU_DISP(jit.reload)));
+    miss_ends(e);
+}
+
+static void write_site_miss(struct emit *e, unsigned p, bool write, u32 slow)
+{
+    miss_begins(e);
+    enc(e, W, 0x63, RDX, rm_mem(RSI, AT_SITE));
+    enc(e, W, 0x03, p, rm_index(RBP, RDX, 0, 0));               /* offset in the page -> address */
+    enc(e, D, 0x0fb6, RAX, rm_mem(RSI, AT_ALIGN));
+    enc(e, W, 0x85, RAX, rm_reg(p));
+    emit_fill(e, emit_jump_if(e, 5), slow);
+    u32 none = write_tlb_lookup(e, p, write, false);
+    write_found(e, p, false);
+    emit_fill(e, none, e->at);
+    emit_fill(e, write_tlb_lookup(e, p, write, true), slow);
+    write_found(e, p, true);
+}
+
+/* The access has looked for a granule itself. */
+static void write_large_miss(struct emit *e, unsigned p, bool write, u32 slow)
+{
+    miss_begins(e);
+    emit_fill(e, write_tlb_lookup(e, p, write, false), slow);
+    enc(e, W, 0x03, p, rm_mem(RDX, offsetof(struct tlb_entry, addend)));
+    miss_ends(e);
+}
+
+static void write_miss(struct emit *e, unsigned n)
+{
+    u32 slow = e->at;
+    write_miss_c(e, scratch_regs[n]);
+    for (unsigned write = 0; write < 2; write++) {
+        fixed_places.miss[MISS_SITE][write][n] = e->at;
+        write_site_miss(e, scratch_regs[n], write, slow);
+        fixed_places.miss[MISS_LARGE][write][n] = e->at;
+        write_large_miss(e, scratch_regs[n], write, slow);
+        fixed_places.miss[MISS_TLB][write][n] = e->at;
+        miss_begins(e);
+        emit_jump_to(e, slow);
+    }
 }
 
 /* --- need, interp ---------------------------------------------------------------------------------------------------- */

@@ -68,7 +68,14 @@ static u32 get32(gpa a) { u32 v; memcpy(&v, ram->base + a, 4); return v; }
 
 /* ----------------------------------------------------------------------------------------- translated code ----- */
 
-static unsigned by_site, by_table, by_link;
+static unsigned by_site, by_table, by_granule, by_link;
+
+static u8 *granule_hit(gla a, unsigned bytes, bool write)
+{
+    const struct tlb_entry *table = write ? m.large.wr : m.large.rd;
+    const struct tlb_entry *e = (const struct tlb_entry *)((const u8 *)table + (a >> 17 & (write ? m.large.wr_mask : m.large.rd_mask)));
+    return ((a + bytes - 1) & GRANULE_MASK) == e->tag ? (u8 *)(uintptr_t)(a + e->addend) : NULL;
+}
 
 static u8 *code_access(unsigned n, gla a, unsigned bytes, bool write, enum view view)
 {
@@ -80,10 +87,14 @@ static u8 *code_access(unsigned n, gla a, unsigned bytes, bool write, enum view 
         by_site++;
         return (u8 *)(uintptr_t)(site->base + (a - site->page));
     }
-    u8 *host = write ? mmu_hit_write(&m, a, bytes) : mmu_hit_read(&m, a, bytes);
+    u8 *host = granule_hit(a, bytes, write);
+    by_granule += host != NULL;
+    if (!host) {
+        host = write ? mmu_hit_write(&m, a, bytes) : mmu_hit_read(&m, a, bytes);
+        by_table += host != NULL;
+    }
     if (!host)
         return mmu_host(&m, a, bytes, write ? ACCESS_WRITE : ACCESS_READ, view);
-    by_table++;
     site->page = a & PAGE_MASK;
     site->base = (uintptr_t)host - (a & ~PAGE_MASK);
     m.site_used[view] = true;
@@ -428,6 +439,225 @@ START_TEST(test_growth)
 }
 END_TEST
 
+/* ----------------------------------------------------------------------------------------- granules of large pages ----- */
+
+#define GRANULE 0x200000u
+/* Page tables for 32 MiB from 0 on in pages of 2 MiB: the address is the frame. */
+static void large_pages(u64 flags)
+{
+    put64(PML4, 0x11000 | P | RW | US);
+    put64(0x11000, 0x12000 | P | RW | US);
+    for (unsigned i = 0; i < 16; i++)
+        put64(0x12000 + i * 8, (u64)i * GRANULE | PS | flags);
+    mode(PML4, PGE);
+    mmu_set_view(&m, VIEW_KERNEL);
+}
+static bool known(gla a, bool write) { return granule_hit(a, 1, write); }
+static void read_at(gla a) { u8 v; ck_assert(mmu_read(&m, a, &v, 1, VIEW_KERNEL)); }
+static void write_at(gla a) { u8 v = 1; ck_assert(mmu_write(&m, a, &v, 1, VIEW_KERNEL)); }
+
+START_TEST(test_granules)
+{
+    large_pages(P | RW | US);
+    ck_assert(!known(0x400000, false));
+    read_at(0x412345);
+    ck_assert_ptr_eq(granule_hit(0x5ffff8, 8, false), ram->base + 0x5ffff8);
+    ck_assert_ptr_null(granule_hit(0x5ffff9, 8, false));        /* ends in the next one */
+    ck_assert_ptr_eq(granule_hit(0x500ffc, 8, false), ram->base + 0x500ffc);    /* two pages, but of one granule */
+    ck_assert(!known(0x400000, true));          /* D is not set yet */
+    write_at(0x4abcde);
+    ck_assert_ptr_eq(granule_hit(0x400000, 8, true), ram->base + 0x400000);
+    ck_assert_uint_eq(get64(0x12000 + 2 * 8) & (A | D), A | D);
+    u64 walks = mmu_walk_count(&m);
+    for (unsigned i = 0; i < 512; i++) {
+        read_at(0x400000 + i * 0x1000);
+        write_at(0x400000 + i * 0x1000);
+        ck_assert_ptr_eq(mmu_hit_read(&m, 0x400000 + i * 0x1000, 1), ram->base + 0x400000 + i * 0x1000);
+    }
+    ck_assert_uint_eq(mmu_walk_count(&m), walks);
+
+    /* INVLPG of any page of it, in all tables, and of what sites know */
+    use_site(1, 0x433000, false, VIEW_KERNEL);
+    use_site(2, 0x434000, true, VIEW_KERNEL);
+    mmu_flush_page(&m, 0x5ff123);
+    ck_assert(!known(0x400000, false) && !known(0x400000, true));
+    ck_assert(!site_holds(1, 0x433000, false, VIEW_KERNEL) && !site_holds(2, 0x434000, true, VIEW_KERNEL));
+    ck_assert_ptr_null(mmu_hit_read(&m, 0x433000, 1));
+    ck_assert_ptr_null(mmu_hit_write(&m, 0x433000, 1));
+
+    /* a page fault does the same */
+    put64(0x12000 + 3 * 8, 3 * GRANULE | PS | P);
+    read_at(0x600000);
+    put64(0x12000 + 3 * 8, 0);
+    ck_assert_ptr_nonnull(mmu_host(&m, 0x640000, 1, ACCESS_READ, VIEW_KERNEL));     /* the TLB may know it still */
+    ck_assert_ptr_null(mmu_host(&m, 0x640000, 1, ACCESS_WRITE, VIEW_KERNEL));
+    ck_assert(!known(0x600000, false) && !known(0x600000, true));
+    ck_assert_ptr_null(mmu_host(&m, 0x640000, 1, ACCESS_READ, VIEW_KERNEL));
+
+    /* rights */
+    put64(0x12000 + 3 * 8, 3 * GRANULE | PS | P);
+    read_at(0x600000);
+    ck_assert(known(0x600000, false) && !known(0x600000, true));
+    ck_assert_ptr_null(mmu_host(&m, 0x600000, 1, ACCESS_WRITE, VIEW_KERNEL));
+    mmu_set_view(&m, VIEW_USER);
+    ck_assert(!known(0x600000, false));
+    ck_assert_ptr_null(mmu_host(&m, 0x600000, 1, ACCESS_READ, VIEW_USER));
+    mmu_set_view(&m, VIEW_KERNEL);
+    mmu_set_paging(&m, PG, PML4, PAE | PGE, LMA | NXE, false, false);       /* without WP */
+    write_at(0x600000);
+    ck_assert(known(0x600000, true));
+    use_site(3, 0x600000, true, VIEW_KERNEL);
+    mmu_set_paging(&m, PG | WP, PML4, PAE | PGE, LMA | NXE, false, false);
+    ck_assert(!known(0x600000, true) && !site_holds(3, 0x600000, true, VIEW_KERNEL));
+    ck_assert_ptr_null(mmu_host(&m, 0x600000, 1, ACCESS_WRITE, VIEW_KERNEL));
+}
+END_TEST
+
+START_TEST(test_granules_code)
+{
+    large_pages(P | RW | US | A | D);
+    write_at(0x400000);
+    use_site(1, 0x433000, true, VIEW_KERNEL);
+    use_site(2, 0x434000, true, VIEW_KERNEL);
+    codepages_mark(map, 0x433040, 64);
+    ck_assert(!known(0x400000, true) && known(0x400000, false));
+    ck_assert(!site_holds(1, 0x433000, true, VIEW_KERNEL) && site_holds(2, 0x434000, true, VIEW_KERNEL));
+    ck_assert_ptr_null(mmu_host(&m, 0x433041, 1, ACCESS_WRITE, VIEW_KERNEL));
+    ck_assert_ptr_eq(mmu_host(&m, 0x435000, 1, ACCESS_WRITE, VIEW_KERNEL), ram->base + 0x435000);
+    ck_assert(!known(0x400000, true));
+    /* the site that was left knows its page by a granule that is there no more: INVLPG must find it all the same */
+    mmu_flush_page(&m, 0x434000);
+    ck_assert(!site_holds(2, 0x434000, true, VIEW_KERNEL));
+    /* marks that come and go are counted */
+    codepages_mark(map, 0x433040, 64);
+    codepages_mark(map, 0x433080, 64);
+    codepages_mark(map, 0x5ff000, 1);
+    codepages_clear(map, 0x433000);
+    codepages_clear(map, 0x433000);
+    write_at(0x436000);
+    mmu_flush_page(&m, 0x400000);
+    write_at(0x436000);
+    ck_assert(!known(0x400000, true));
+    codepages_clear(map, 0x5ff000);
+    mmu_flush_page(&m, 0x400000);
+    write_at(0x436000);
+    ck_assert(known(0x400000, true));
+}
+END_TEST
+
+static _Atomic u64 dirty_bits[64];
+START_TEST(test_granules_map)
+{
+    static struct region hole, log;
+    u8 v;
+    large_pages(P | RW | US | A | D);
+    /* something else in the middle of one; not all of it memory */
+    hole = (struct region){ .name = "hole", .start = 0x500000, .size = 0x1000, .priority = 1, .kind = REGION_MMIO, .enabled = true, .ops = &dev_ops };
+    log = (struct region){ .name = "log", .start = 0x800000, .size = 0x400000, .priority = 1, .kind = REGION_RAM, .enabled = true,
+                           .ram = ram, .ram_offset = 0x800000, .log_dirty = true, .dirty = dirty_bits };
+    write_at(0x400000);
+    ck_assert(known(0x400000, true));
+    physmap_add(map, &hole);
+    physmap_add(map, &log);
+    ck_assert(!known(0x400000, true) && !known(0x400000, false));
+    write_at(0x400000);
+    write_at(0x501000);
+    ck_assert(!known(0x400000, true) && !known(0x501000, false));
+    ck_assert_ptr_null(mmu_host(&m, 0x500000, 1, ACCESS_READ, VIEW_KERNEL));
+    write_at(0x800000);         /* logged: for reads only */
+    read_at(0x800000);
+    ck_assert(known(0x800000, false) && !known(0x800000, true));
+    physmap_change(map, &hole, 0x500000, false);
+    physmap_change(map, &log, 0x800000 + 0x1000, true);
+    write_at(0x501000);
+    ck_assert(known(0x400000, true));
+    read_at(0x800000);
+    ck_assert(!known(0x800000, false));
+    read_at(0xa00000);          /* memory, but it does not stand at a multiple of the size: nobody counts code in there */
+    write_at(0xa00000);
+    ck_assert(!known(0xa00000, true));
+    physmap_remove(map, &hole);
+    physmap_remove(map, &log);
+    /* without A20, its second half is the first one */
+    physmap_set_a20(map, false);
+    put64(0x12000 + 4 * 8, 4 * GRANULE | PS | P | RW | A | D);
+    ck_assert(mmu_read(&m, 0x900000, &v, 1, VIEW_KERNEL));
+    ck_assert_ptr_eq(mmu_hit_read(&m, 0x900000, 1), ram->base + 0x800000);
+    ck_assert(!known(0x900000, false));
+    physmap_set_a20(map, true);
+    read_at(0x900000);
+    ck_assert_ptr_eq(granule_hit(0x900000, 1, false), ram->base + 0x900000);
+}
+END_TEST
+
+/* Pages of 1 GiB and of 4 MiB, of which there are several granules; the upper half of the first is beyond the memory. */
+START_TEST(test_granules_huge)
+{
+    put64(PML4, 0x11000 | P | RW);
+    put64(0x11000, 0 | PS | P | RW | G);
+    mode(PML4, PGE);
+    mmu_set_view(&m, VIEW_KERNEL);
+    read_at(0x1e00000);
+    write_at(0x400000);
+    ck_assert(known(0x1e00000, false) && known(0x400000, true));
+    ck_assert(mmu_probe(&m, RAM_BYTES, 1, ACCESS_READ, VIEW_KERNEL));
+    ck_assert(!known(RAM_BYTES, false));
+    use_site(1, 0x1e05000, false, VIEW_KERNEL);
+    mode(PML4, PGE);                            /* global: stays */
+    ck_assert(known(0x1e00000, false) && site_holds(1, 0x1e05000, false, VIEW_KERNEL));
+    mmu_flush_page(&m, 0x3fff0000);             /* the same page */
+    ck_assert(!known(0x1e00000, false) && !known(0x400000, true) && !site_holds(1, 0x1e05000, false, VIEW_KERNEL));
+    put32(0x20000, 0 | PS | P | RW);
+    put32(0x20004, 0x400000 | PS | P | RW);
+    mmu_set_paging(&m, PG | WP, 0x20000, PSE, 0, true, false);
+    write_at(0x401000);
+    write_at(0x601000);
+    write_at(0x001000);
+    ck_assert(known(0x400000, true) && known(0x600000, true));
+    mmu_flush_page(&m, 0x7ff000);
+    ck_assert(!known(0x400000, true) && !known(0x600000, true) && known(0x001000, true));
+    /* the page becomes a table: nothing of the old one is left after INVLPG of one of its pages */
+    write_at(0x401000);
+    put32(0x20004, 0x21000 | P | RW);
+    put32(0x21000 + 1 * 4, 0x333000 | P | RW);
+    mmu_flush_page(&m, 0x5ab000);
+    ck_assert_ptr_eq(mmu_host(&m, 0x401000, 1, ACCESS_READ, VIEW_KERNEL), ram->base + 0x333000);
+    ck_assert_ptr_null(mmu_host(&m, 0x402000, 1, ACCESS_READ, VIEW_KERNEL));
+}
+END_TEST
+
+/* More granules than a table has room for: those that had to go are remembered by sites, and must be forgotten. */
+START_TEST(test_granules_displaced)
+{
+    enum { N = 5000 };
+    put64(PML4, 0x11000 | P | RW);
+    for (unsigned i = 0; i < 10; i++)
+        put64(0x11000 + i * 8, (0x100000 + i * 0x1000) | P | RW);
+    for (unsigned i = 0; i < N; i++)
+        put64(0x100000 + i * 8, (u64)(i % 8 + 4) * GRANULE | PS | P | RW | A | D);
+    mode(PML4, PGE);
+    mmu_set_view(&m, VIEW_KERNEL);
+    u64 small = m.large.rd_mask;
+    for (unsigned i = 0; i < 500; i++)
+        use_site(i, (gla)i * 4096 * GRANULE / 8 % ((gla)N * GRANULE) + i * 0x1000, i & 1, VIEW_KERNEL);
+    for (unsigned round = 0; round < 3; round++)
+        for (unsigned i = 0; i < N; i++)
+            ck_assert_ptr_eq(mmu_host(&m, (gla)i * GRANULE + 5, 1, round & 1 ? ACCESS_WRITE : ACCESS_READ, VIEW_KERNEL),
+                             ram->base + (i % 8 + 4) * GRANULE + 5);
+    ck_assert_uint_gt(m.large.rd_mask, small);
+    use_site(7, (gla)99 * GRANULE, false, VIEW_KERNEL);
+    for (unsigned i = 0; i < N; i++)
+        if (i != 99)
+            read_at((gla)i * GRANULE);
+    ck_assert(site_holds(7, (gla)99 * GRANULE, false, VIEW_KERNEL));
+    mmu_flush_page(&m, (gla)99 * GRANULE + 0x1000);
+    ck_assert(!site_holds(7, (gla)99 * GRANULE, false, VIEW_KERNEL));
+    for (unsigned i = 0; i < 1500; i++)         /* it shrinks again */
+        mode(PML4, PGE);
+    ck_assert_uint_eq(m.large.rd_mask, 255 * 16);
+}
+END_TEST
+
 /* ---------------------------------------------------------------------------------------------------- mmu_host ----- */
 
 static unsigned watched;
@@ -636,7 +866,7 @@ static u64 random_entry(unsigned region)
     if (region == HUGE_SHARED)
         return flags | PS;
     if (region == LARGE_OWN || region == LARGE_SHARED)
-        return flags | PS | (u64)(4 + rnd(4)) << 21;
+        return flags | PS | (u64)(2 + rnd(4)) << 21;    /* the first of these has the frames of the small pages */
     return flags | (0x400000 + (u64)rnd(64) * 0x1000);
 }
 static void build(void)
@@ -778,7 +1008,7 @@ static void change_entry(void)
 
 START_TEST(test_random)
 {
-    by_site = by_table = by_link = 0;
+    by_site = by_table = by_granule = by_link = 0;
     seed = 777 + (unsigned)_i;
     memset(links, 0, sizeof(links));
     memset(marked, 0, sizeof(marked));
@@ -809,9 +1039,10 @@ START_TEST(test_random)
         }
     }
     if (getenv("MMU_PROFILE"))
-        printf("%u by sites, %u by tables, %u by links\n", by_site, by_table, by_link);
+        printf("%u by sites, %u by tables, %u by granules, %u by links\n", by_site, by_table, by_granule, by_link);
     ck_assert_uint_gt(by_site, 2000);
     ck_assert_uint_gt(by_table, 1000);
+    ck_assert_uint_gt(by_granule, 100);
     ck_assert_uint_gt(by_link, 1000);
 }
 END_TEST
@@ -830,6 +1061,11 @@ int main(void)
     tcase_add_test(t, test_replaced);
     tcase_add_test(t, test_displaced);
     tcase_add_test(t, test_growth);
+    tcase_add_test(t, test_granules);
+    tcase_add_test(t, test_granules_code);
+    tcase_add_test(t, test_granules_map);
+    tcase_add_test(t, test_granules_huge);
+    tcase_add_test(t, test_granules_displaced);
     tcase_add_test(t, test_host);
     tcase_add_test(t, test_upper);
     tcase_add_loop_test(t, test_random, 0, 6);
