@@ -93,7 +93,7 @@ static u32 *counter(struct emit *e, const struct ir_ins *ins)
         return &nobody;
     struct code_profile *f = &u->profile[u->profiles++];
     *f = (struct code_profile){ .offset = e->u->offset[ins->gi], .access = ins->cc };
-    return &f->misses;
+    return f->misses;
 }
 
 static struct tail *miss(struct emit *e, const struct ir_ins *ins, unsigned p, u32 site, u32 from)
@@ -113,7 +113,7 @@ static bool varies(struct emit *e, const struct ir_ins *ins)
     const struct code_unit *u = e->j->before;
     for (unsigned i = 0; u && i < u->profiles; i++)
         if (u->profile[i].offset == e->u->offset[ins->gi] && u->profile[i].access == ins->cc &&
-            u->profile[i].misses > e->j->opt.hotter / 8)
+            u->profile[i].misses[0] > e->j->opt.hotter / 8)
             return true;
     return false;
 }
