@@ -546,6 +546,10 @@ static void emit_putfl(struct emit *e, const struct ir_ins *ins)
         flags_save(e);
     if (e->flags != FLAGS_DEAD && ins->fdef != IR_FLAGS)
         flags_write_out(e);
+    if (e->flags == FLAGS_DEAD && !(ins->fdef & IR_O)) {    /* what the byte holds may say that operands were saved */
+        enc(e, (struct enc){ .imm_bytes = 1 }, 0xc6, 0, saved_byte(0));
+        put8(e, 0);
+    }
     unsigned a = emit_copy(e, ins->a, 4);
     enc(e, (struct enc){ .reg8 = true }, 0x88, a, saved_byte(1));
     if (ins->fdef & IR_O) {

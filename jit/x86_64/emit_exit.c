@@ -184,6 +184,7 @@ void emit_jcc(struct emit *e, const struct ir_ins *ins) { side_exit(e, ins, ins-
 static void zero_exit(struct emit *e, const struct ir_ins *ins, bool if_zero)
 {
     if (!ins->flive || e->flags != FLAGS_HOST) {
+        flags_clobber(e, ins->flive);       /* they may be in both places */
         unsigned a = emit_use(e, ins->a, ins->size);
         enc(e, (struct enc){ .prefix = ins->size == 2 ? 0x66 : 0, .w = ins->size == 8, .reg8 = ins->size == 1, .rm8 = ins->size == 1 },
             ins->size == 1 ? 0x84 : 0x85, a, rm_reg(a));
