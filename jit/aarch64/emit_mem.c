@@ -170,6 +170,20 @@ static void check_site(struct emit *e, const struct ir_ins *ins, unsigned addres
     t->back = e->at;
 }
 
+/* Leaves if [p, p + size) touches the unit's own code: the distance from its first byte or what comes before is small. */
+static void check_apart(struct emit *e, const struct ir_ins *ins, unsigned p)
+{
+    const struct code_self *self = e->out->self;
+    mov_imm(e, X16, (u64)(uintptr_t)self->host - (ins->size - 1u));
+    rrr(e, SUB, true, X16, p, X16);
+    mov_imm(e, X17, self->bytes + ins->size - 1u);
+    lsr(e, true, LR, X16, 32);
+    u32 apart = branch_zero(e, true, LR, true);
+    rrr(e, SUB, true, X16, X16, X17);
+    emit_tail(e, TAIL_STEP, branch_bit(e, X16, 63, true));
+    emit_fill(e, apart, e->at);
+}
+
 void emit_ptr(struct emit *e, const struct ir_ins *ins)
 {
     unsigned p = emit_scratch(e);
@@ -179,6 +193,26 @@ void emit_ptr(struct emit *e, const struct ir_ins *ins)
         check_tlb(e, ins, address, p);
     else
         check_site(e, ins, address, p);
+    if (ins->bits & IR_APART)
+        check_apart(e, ins, p);
+}
+
+/* --- units that check themselves ------------------------------------------------------------------------------------ */
+
+void emit_code(struct emit *e, const struct ir_ins *ins)
+{
+    unsigned p = emit_scratch(e);
+    e->temp_reg[ins->d - IR_T] = (u8)p;
+    mov_imm(e, p, (u64)(uintptr_t)(e->out->self->host + (ins->disp - e->u->offset[0])));
+}
+
+void emit_same(struct emit *e, const struct ir_ins *ins)
+{
+    unsigned d = emit_in(e, ins->d, ins->size), a = emit_in(e, ins->a, ins->size);
+    rrr(e, SUB, true, X16, d, a);
+    emit_tail(e, TAIL_AGAIN, branch_zero(e, true, X16, true))->live = true;
+    emit_release(e, d);
+    emit_release(e, a);
 }
 
 /* --- fields of the vCPU -------------------------------------------------------------------------------------------- */
