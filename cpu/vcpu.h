@@ -95,6 +95,7 @@ struct jit_hot {
     void *left;             /* what belongs to the reason for leaving */
     struct jit *jit;        /* NULL: none, the interpreter alone */
     u64 reload;             /* a host address that goes on from C */
+    u64 address;            /* of an access that missed its site */
     u8 *stack;              /* the return-address stack that code_sp points into: its lowest byte */
     u32 host_mxcsr;
     u64 no_key;             /* the key of no generation */

@@ -44,7 +44,9 @@ struct code_access {
     u8 bytes, access /* enum ir_access */, view, align;
     s32 offset;                 /* of the guest instruction */
     s32 site;                   /* where its site is, for the backend; 0: none */
-    u8 span, spare[3];          /* span: several accesses use the pointer, IR_SPAN: it must lead to memory itself */
+    u8 span;                    /* several accesses use the pointer, IR_SPAN: it must lead to memory itself */
+    u8 pointer;                 /* for the backend: what is wanted */
+    u8 spare[2];
     u32 *misses;                /* code_profile.misses */
     struct code_unit *unit;
 } __attribute__((packed));    /* it stands among host code, at any address */

@@ -117,7 +117,7 @@ void sites_drop_host_page(struct mmu *m, const u8 *page)
 {
     for (unsigned v = 0; v < VIEW_COUNT; v++)
         for (unsigned i = MMU_WRITE_SITES; m->site_used[v] && i < MMU_SITES; i++)
-            if (m->site[v][i].base == (uintptr_t)page)
+            if (m->site[v][i].page + m->site[v][i].delta == (uintptr_t)page)
                 m->site[v][i] = m->tlb->remembered.none[0];
 }
 
@@ -147,7 +147,7 @@ void sites_init(struct mmu *m)
     /* bits 63 and 62 differ: not canonical, and far from any 32-bit address */
     u64 secret = (random_number() & PAGE_MASK & ~((u64)3 << 62)) | (u64)1 << 62;
     for (unsigned i = 0; i < SITES_AT_ONCE; i++)
-        r->none[i] = (struct mmu_site){ secret, (uintptr_t)r->trap + step };
+        r->none[i] = (struct mmu_site){ secret, (uintptr_t)r->trap + step - secret };
     for (enum view v = 0; v < VIEW_COUNT; v++)
         clear_sites(m, v, 0);
 }

@@ -44,7 +44,7 @@ enum flags_at { FLAGS_DEAD, FLAGS_HOST, FLAGS_SAVED, FLAGS_BOTH };
 enum tail_kind { TAIL_MISS, TAIL_NEED, TAIL_STEP, TAIL_LINK, TAIL_LANDING, TAIL_GO, TAIL_AGAIN, TAIL_LOOKUP, TAIL_LEAVE };
 struct tail {
     u8 kind, flags, inverted;   /* flags, inverted: struct emit's there */
-    u8 reg;                 /* MISS: the pointer's register */
+    u8 reg, address;        /* MISS: the registers of the pointer and of the address */
     u8 poll, live;          /* GO. MISS: live: are flags of the host's needed? */
     u8 need;
     u32 from[3];            /* branches that lead here; 0: none */

@@ -403,11 +403,7 @@ static void go_back(struct emit *e, const struct tail *t, bool flags)
 static void tail_miss(struct emit *e, struct tail *t)
 {
     bool flags = set_aside(e, t);
-    if (t->access.site) {
-        ldr(e, 8, X17, SITES, (u32)t->access.site);
-        rrr(e, ADD, true, X16, t->reg, X17);        /* offset in the page -> address */
-    } else
-        mov(e, true, X16, t->reg);
+    mov(e, true, X16, t->address);
     emit_fill(e, branch_link(e), t->access.site ? fixed->miss : fixed->miss_tlb);
     static_assert(sizeof(struct code_access) == 32, "entry.c goes on behind it");
     u32 w[sizeof(struct code_access) / 4];

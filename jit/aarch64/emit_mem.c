@@ -3,13 +3,13 @@
  * Site form, the usual one. Each place remembers the page that it accessed last (struct mmu_site):
  *
  *      ldr   x16, [sites, page]
- *      sub   p, address, x16           now the offset in that page
- *      ldr   x17, [sites, base]
- *      cmp   p, 4096 - bytes           above: another page, or across its end
+ *      sub   x17, address, x16         the offset in that page
+ *      cmp   x17, 4096 - bytes         above: another page, or across its end
  *      b.hi  miss
- *      add   p, p, x17                 host address
+ *      ldr   x17, [sites, delta]
+ *      add   p, address, x17           host address
  *
- * The site's words do not depend on the address, so the check is off the critical path. Where flags are alive the comparison
+ * The site's words do not depend on the address, so the check is off the critical path: an access waits for one addition. Where flags are alive the comparison
  * is made without them. TLB form, where addresses vary from one access to the next (IR_TLB). Misses go to fixed code (entry.c) with
  * struct code_access behind the call.
  */
@@ -96,10 +96,12 @@ static u32 *counter(struct emit *e, const struct ir_ins *ins)
     return f->misses;
 }
 
-static struct tail *miss(struct emit *e, const struct ir_ins *ins, unsigned p, u32 site, u32 from)
+/* address: its register, unchanged. */
+static struct tail *miss(struct emit *e, const struct ir_ins *ins, unsigned address, unsigned p, u32 site, u32 from)
 {
     struct tail *t = emit_tail(e, TAIL_MISS, from);
     t->reg = (u8)p;
+    t->address = (u8)address;
     t->live = (emit_live_before(e) & IR_NZCV) != 0;
     t->access = (struct code_access){ .bytes = ins->size, .access = ins->cc, .view = (u8)mode_view(e->u->mode),
         .align = ins->bits & IR_ALIGN ? (u8)(ins->size - 1) : 0, .offset = e->u->offset[ins->gi], .site = (s32)site,
@@ -132,12 +134,12 @@ static void check_tlb(struct emit *e, const struct ir_ins *ins, unsigned address
     add_any(e, true, LR, p, ins->size - 1);
     logic_imm(e, AND, true, LR, ins->size == 1 ? p : LR, (u64)PAGE_MASK);
     rrr(e, EOR, true, X16, X16, LR);
-    struct tail *t = miss(e, ins, p, 0, branch_zero(e, true, X16, true));
+    struct tail *t = miss(e, ins, p, p, 0, branch_zero(e, true, X16, true));
     rrr(e, ADD, true, p, p, X17);
     t->back = e->at;
 }
 
-/* The branch to the miss: p is not below 4096, or [p, p + size) ends behind that, or p is not aligned. */
+/* The branch to the miss: the offset p is not below 4096, or [p, p + size) ends behind that, or p is not aligned. X16 is lost. */
 static u32 out_of_page(struct emit *e, const struct ir_ins *ins, unsigned p)
 {
     bool keep = emit_live_before(e) & IR_NZCV && flags_in_host(e) && e->flags != FLAGS_BOTH;
@@ -162,11 +164,11 @@ static u32 out_of_page(struct emit *e, const struct ir_ins *ins, unsigned p)
 static void check_site(struct emit *e, const struct ir_ins *ins, unsigned address, unsigned p)
 {
     u32 site = site_off(e, ins);
-    ldr(e, 8, X16, SITES, site);
-    rrr(e, SUB, true, p, address, X16);
-    struct tail *t = miss(e, ins, p, site, out_of_page(e, ins, p));
-    ldr(e, 8, X17, SITES, site + 8);
-    rrr(e, ADD, true, p, p, X17);
+    ldr(e, 8, X16, SITES, site + (u32)offsetof(struct mmu_site, page));
+    rrr(e, SUB, true, X17, address, X16);
+    struct tail *t = miss(e, ins, address, p, site, out_of_page(e, ins, X17));
+    ldr(e, 8, X17, SITES, site + (u32)offsetof(struct mmu_site, delta));
+    rrr(e, ADD, true, p, address, X17);
     t->back = e->at;
 }
 

@@ -345,7 +345,6 @@ static void write_miss(struct emit *e)
     rrr(e, SUB, true, X1, X1, X0);
     slow[1] = branch_zero(e, true, X1, true);
     rrr(e, ADD, true, X16, X16, X2);                    /* host address of the access */
-    rrr(e, ADD, true, X2, X2, X0);                      /* of its page */
     ldr(e, 8, X1, LR, AT_MISSES);
     ldr(e, 4, X3, X1, 0);
     add_imm(e, ADD, false, X3, X3, 1);

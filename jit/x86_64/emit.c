@@ -60,8 +60,11 @@ struct rm emit_rm(struct emit *e, ir_val v)
         return host_of_gpr[v - IR_G] != NO_REG ? rm_reg(host_of_gpr[v - IR_G]) : rm_vcpu(gpr_disp(v - IR_G));
     if (ir_is_high(v))
         return rm_vcpu(gpr_disp(v - IR_H) + 1);
-    if (v == IR_MEM)
-        return rm_mem(emit_home(e, e->ins->p), e->ins->disp);
+    if (v == IR_MEM) {
+        struct rm m = e->operand[e->ins->p - IR_T];
+        m.disp += e->ins->disp;
+        return m;
+    }
     return rm_reg(emit_home(e, v));
 }
 
@@ -300,7 +303,7 @@ bool emit_unit(struct jit *j, u8 *rw, const struct ir_unit *u, struct code_unit 
 {
     static _Thread_local struct emit emit;
     struct emit *e = &emit;
-    memset(e, 0, offsetof(struct emit, temp_reg));
+    memset(e, 0, offsetof(struct emit, operand));
     e->j = j;
     e->u = u;
     e->out = out;

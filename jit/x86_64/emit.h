@@ -72,6 +72,7 @@ struct emit {
     u8 taken;                       /* scratch registers in use: bit per register of scratch_regs */
     u16 pointers;                   /* operations of that name: as many accesses are counted */
     u16 temps_in[3];                /* temporaries that each of them holds (two: a move takes over its source's) */
+    struct rm operand[IR_MAX_TEMPS];    /* of temporaries that ptr defines: the memory they stand for */
     u8 temp_reg[IR_MAX_TEMPS];      /* host register of a temporary, NO_REG: not yet, no more */
     u16 last_use[IR_MAX_TEMPS];     /* index of the last operation that names it */
     u16 index;                      /* of ins */

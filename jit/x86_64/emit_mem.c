@@ -1,19 +1,26 @@
-/* emit_mem.c - addresses: from a guest address to a host pointer, with all checks.
+/* emit_mem.c - addresses: from a guest address to a host operand, with all checks.
  *
- * Site form, the usual one. Each place remembers the page that it accessed last (struct mmu_site):
+ * Site form, the usual one. Each place remembers the page that it accessed last, and how far from the guest's addresses of
+ * that page the host's are (struct mmu_site):
  *
- *      lea   p, [guest address]
- *      sub   p, [site.page]            now the offset in that page
- *      cmp   p, 4096 - bytes           above: another page, or across its end
+ *      lea   t, [guest address]
+ *      sub   t, [site.page]            now the offset in that page
+ *      cmp   t, 4096 - bytes           above: another page, or across its end
  *      ja    miss
- *      add   p, [site.base]            host address
+ *      mov   t, [site.delta]
+ *      ...   [t + base + displacement]
  *
- * The site's words do not depend on the address, so the check is off the critical path: it costs two cycles of latency
- * where a look-up in the TLB costs six or more. TLB form, where addresses vary from one access to the next (IR_TLB); the
- * table of granules is looked at if most of them were found there.
+ * The access does not wait for the check, nor for anything that depends on the address: it costs no latency at all, and the
+ * host's branch prediction does the rest. TLB form, where addresses vary from one access to the next (IR_TLB): the same with
+ * the entry's addend. Both leave the delta in t. What the operand cannot express is added to t: a register that changes before
+ * the last use, or that lives in the vCPU, the base of FS or GS. Addresses that are cut off at 32 or 16 bits are computed a
+ * second time instead, to which the delta is added.
+ *
+ * The TLB form looks at the table of granules instead of that of pages if most misses were found there.
  * Misses go to fixed code (entry.c) with what it must know behind the call: struct code_access and the way back.
  */
 #include "jit/jit_private.h"
+#include "jit/pass.h"
 #include "jit/x86_64/emit.h"
 
 static const struct enc W = { .w = true }, D = { 0 };
@@ -52,8 +59,8 @@ static void effective(struct emit *e, const struct ir_ins *ins, unsigned p)
     emit_release(e, index);
 }
 
-/* Outside 64-bit mode, not flat: [p, p + size) inside the limit, then the base. */
-static void limit_and_base(struct emit *e, const struct ir_ins *ins, unsigned p, struct tail *t)
+/* Outside 64-bit mode, not flat: [p, p + size) inside the limit. */
+static void limit(struct emit *e, const struct ir_ins *ins, unsigned p, struct tail *t)
 {
     s32 room = VCPU_DISP(jit_room[0][0]) + (s32)((ins->cc != IR_READ) * SEG_COUNT + ins->size2) * 8;
     unsigned s = emit_scratch(e);
@@ -63,20 +70,20 @@ static void limit_and_base(struct emit *e, const struct ir_ins *ins, unsigned p,
     t->from[0] = emit_jump_if(e, 2);                                            /* jb */
     enc(e, W, 0x3b, p, rm_reg(s));
     t->from[1] = emit_jump_if(e, 7);                                            /* ja */
-    enc(e, D, 0x03, p, rm_vcpu(VCPU_DISP(seg[0].base) + ins->size2 * (s32)sizeof(struct segment)));
     emit_release(e, s);
 }
 
-static void segment(struct emit *e, const struct ir_ins *ins, unsigned p)
+static bool wide_code(const struct emit *e) { return mode_code_size(e->u->mode) == 8; }
+
+static bool has_limit(const struct emit *e, const struct ir_ins *ins)
 {
-    u32 mode = e->u->mode;
-    if (mode_code_size(mode) == 8) {
-        if (ins->size2 >= SEG_FS)
-            enc(e, W, 0x03, p, rm_vcpu(VCPU_DISP(seg[0].base) + ins->size2 * (s32)sizeof(struct segment)));
-    } else if (!mode_flat_for(mode, ins->size2, ins->cc)) {
-        struct tail *t = emit_tail(e, TAIL_STEP, 0);
-        limit_and_base(e, ins, p, t);
-    }
+    return !wide_code(e) && !mode_flat_for(e->u->mode, ins->size2, ins->cc);
+}
+
+static void add_base(struct emit *e, const struct ir_ins *ins, unsigned p)
+{
+    if (wide_code(e) ? ins->size2 >= SEG_FS : has_limit(e, ins))
+        enc(e, wide_code(e) ? W : D, 0x03, p, rm_vcpu(VCPU_DISP(seg[0].base) + ins->size2 * (s32)sizeof(struct segment)));
 }
 
 /* --- the check ------------------------------------------------------------------------------------------------------ */
@@ -100,13 +107,14 @@ static u32 *counter(struct emit *e, const struct ir_ins *ins)
     return f->misses;
 }
 
-static struct tail *miss(struct emit *e, const struct ir_ins *ins, unsigned p, enum miss_form form, s32 site, unsigned cc)
+/* pointer: the way back is for a host address, not for the delta. */
+static struct tail *miss(struct emit *e, const struct ir_ins *ins, unsigned p, enum miss_form form, s32 site, unsigned cc, bool pointer)
 {
     struct tail *t = emit_tail(e, TAIL_MISS, emit_jump_if(e, cc));
     t->reg = (u8)p;
     t->form = (u8)form;
     t->access = (struct code_access){ .bytes = ins->size, .access = ins->cc, .view = (u8)mode_view(e->u->mode),
-        .align = ins->bits & IR_ALIGN ? (u8)(ins->size - 1) : 0, .offset = e->u->offset[ins->gi], .site = site, .span = (ins->bits & IR_SPAN) != 0,
+        .align = ins->bits & IR_ALIGN ? (u8)(ins->size - 1) : 0, .offset = e->u->offset[ins->gi], .site = site, .span = (ins->bits & IR_SPAN) != 0, .pointer = pointer,
         .misses = counter(e, ins), .unit = e->out };
     return t;
 }
@@ -124,6 +132,25 @@ static enum miss_form form_for(struct emit *e, const struct ir_ins *ins)
 }
 
 static bool two_scratch_left(const struct emit *e) { return e->taken == 1 || e->taken == 2 || e->taken == 4; }
+
+/* The address as the operand can express it: nothing is cut off, and nobody looks at the pointer itself. */
+static bool is_sum(const struct emit *e, const struct ir_ins *ins)
+{
+    return wide_code(e) && ins->addrsize == 8 && !(ins->bits & IR_APART);
+}
+
+/* Address in p -> delta in p, or for addresses that are no sums the host address. `from`: where the delta is. */
+static void found(struct emit *e, const struct ir_ins *ins, unsigned p, struct tail *t, struct rm from)
+{
+    if (is_sum(e, ins))
+        enc(e, W, 0x8b, p, from);
+    else {
+        effective(e, ins, p);
+        add_base(e, ins, p);
+        enc(e, W, 0x03, p, from);
+    }
+    t->back = e->at;
+}
 
 /* Fields of the MMU: a table and its mask. */
 struct tlb_fields tlb_fields(bool write, bool large)
@@ -149,17 +176,16 @@ static void check_tlb(struct emit *e, const struct ir_ins *ins, unsigned p, enum
     enc(e, (struct enc){ .w = true, .imm_bytes = 4 }, 0x81, 4, rm_reg(last));
     put32(e, large ? (u32)GRANULE_MASK : (u32)PAGE_MASK);
     enc(e, W, 0x3b, last, rm_mem(entry, offsetof(struct tlb_entry, tag)));
-    struct tail *t = miss(e, ins, p, form, 0, 5);
-    enc(e, W, 0x03, p, rm_mem(entry, offsetof(struct tlb_entry, addend)));
-    t->back = e->at;
-    emit_release(e, entry);
+    struct tail *t = miss(e, ins, p, form, 0, 5, !is_sum(e, ins));
     emit_release(e, last);
+    found(e, ins, p, t, rm_mem(entry, offsetof(struct tlb_entry, addend)));
+    emit_release(e, entry);
 }
 
 static void check_site(struct emit *e, const struct ir_ins *ins, unsigned p)
 {
     s32 site = site_disp(e, ins);
-    enc(e, W, 0x2b, p, rm_vcpu(site));
+    enc(e, W, 0x2b, p, rm_vcpu(site + (s32)offsetof(struct mmu_site, page)));
     if (ins->bits & IR_ALIGN) {     /* offset in the page and alignment at once */
         enc(e, (struct enc){ .w = true, .imm_bytes = 4 }, 0xf7, 0, rm_reg(p));
         put32(e, ~(u32)(PAGE_SIZE - 1) | (ins->size - 1u));
@@ -167,9 +193,60 @@ static void check_site(struct emit *e, const struct ir_ins *ins, unsigned p)
         enc(e, (struct enc){ .w = true, .imm_bytes = 4 }, 0x81, 7, rm_reg(p));
         put32(e, PAGE_SIZE - ins->size);
     }
-    struct tail *t = miss(e, ins, p, MISS_SITE, site, ins->bits & IR_ALIGN ? 5 : 7);
-    enc(e, W, 0x03, p, rm_vcpu(site + 8));
-    t->back = e->at;
+    struct tail *t = miss(e, ins, p, MISS_SITE, site, ins->bits & IR_ALIGN ? 5 : 7, !is_sum(e, ins));
+    found(e, ins, p, t, rm_vcpu(site + (s32)offsetof(struct mmu_site, delta)));
+}
+
+/* --- the operand ---------------------------------------------------------------------------------------------------- */
+
+/* Is v in a register of the guest's own, which has the same value whenever the pointer that ins defines is used? */
+static bool stays(struct emit *e, const struct ir_ins *ins, ir_val v)
+{
+    if (!ir_is_gpr(v) || host_of_gpr[v - IR_G] == NO_REG)
+        return false;
+    for (unsigned i = e->index + 1u; i < e->last_use[ins->d - IR_T]; i++)
+        if (pass_gpr_written(&e->u->ins[i]) >> (v - IR_G) & 1)
+            return false;
+    return true;
+}
+
+/* p += v << scale */
+static void add_value(struct emit *e, unsigned p, ir_val v, unsigned scale)
+{
+    if (v == IR_PC)
+        enc(e, W, 0x03, p, rm_vcpu(VCPU_DISP(jit.pc)));
+    else if (!scale)
+        enc(e, W, 0x03, p, emit_rm(e, v));
+    else {
+        unsigned index = emit_use(e, v, 8);
+        enc(e, W, 0x8d, p, rm_index(p, index, scale, 0));
+        emit_release(e, index);
+    }
+}
+
+/* p = delta: the rest of the address goes into the operand, or is added. */
+static void operand(struct emit *e, const struct ir_ins *ins, unsigned p)
+{
+    struct rm *to = &e->operand[ins->d - IR_T];
+    ir_val base = ins->a, index = ins->b;
+    if (index == IR_NONE || (!ins->scale && !stays(e, ins, index) && stays(e, ins, base))) {
+        index = ins->a;
+        base = ins->b;
+    }
+    if (index != IR_NONE && stays(e, ins, index)) {
+        to->index = (u8)emit_home(e, index);
+        to->scale = index == ins->b ? ins->scale : 0;
+        index = IR_NONE;
+    }
+    add_base(e, ins, p);
+    if (base != IR_NONE)
+        add_value(e, p, base, 0);
+    if (index != IR_NONE)
+        add_value(e, p, index, index == ins->b ? ins->scale : 0);
+    if (pass_fits((s64)ins->disp + ins->size))
+        to->disp = ins->disp;
+    else
+        enc(e, W, 0x8d, p, rm_mem(p, ins->disp));
 }
 
 /* Not among the unit's own bytes: p - (first - size + 1), unsigned, is at least all of them and size - 1. */
@@ -189,7 +266,9 @@ static void apart(struct emit *e, const struct ir_ins *ins, unsigned p)
 
 void emit_code(struct emit *e, const struct ir_ins *ins)
 {
-    emit_mov_imm(e, emit_def(e, ins->d), (u64)(uintptr_t)(e->out->self->host + (ins->disp - e->u->offset[0])));
+    unsigned p = emit_def(e, ins->d);
+    e->operand[ins->d - IR_T] = rm_mem(p, 0);
+    emit_mov_imm(e, p, (u64)(uintptr_t)(e->out->self->host + (ins->disp - e->u->offset[0])));
 }
 
 /* All of them lead to one tail. */
@@ -219,13 +298,18 @@ void emit_ptr(struct emit *e, const struct ir_ins *ins)
     /* the address may need a flag-free start: LEA and MOV only, then everything is clobbered */
     flags_clobber(e, emit_live_before(e));
     unsigned p = emit_def(e, ins->d);
+    e->operand[ins->d - IR_T] = rm_mem(p, 0);
     effective(e, ins, p);
-    segment(e, ins, p);
+    if (has_limit(e, ins))
+        limit(e, ins, p, emit_tail(e, TAIL_STEP, 0));
+    add_base(e, ins, p);
     enum miss_form form = form_for(e, ins);
     if (!(ins->bits & IR_ALIGN) && form != MISS_SITE && two_scratch_left(e))
         check_tlb(e, ins, p, form);
     else
         check_site(e, ins, p);
+    if (is_sum(e, ins))
+        operand(e, ins, p);
     if (ins->bits & IR_APART)
         apart(e, ins, p);
 }

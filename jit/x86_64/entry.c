@@ -292,7 +292,16 @@ static void write_lookup(struct emit *e)
 /* What stands behind the call: a jump to where the unit goes on, struct code_access. */
 enum { AT_ACCESS = 5, AT_BYTES = AT_ACCESS + offsetof(struct code_access, bytes), AT_VIEW = AT_ACCESS + offsetof(struct code_access, view),
        AT_ALIGN = AT_ACCESS + offsetof(struct code_access, align), AT_OFFSET = AT_ACCESS + offsetof(struct code_access, offset),
-       AT_SITE = AT_ACCESS + offsetof(struct code_access, site), AT_MISSES = AT_ACCESS + offsetof(struct code_access, misses) };
+       AT_SITE = AT_ACCESS + offsetof(struct code_access, site), AT_MISSES = AT_ACCESS + offsetof(struct code_access, misses),
+       AT_POINTER = AT_ACCESS + offsetof(struct code_access, pointer) };
+
+/* Goes over what turns a host address into a delta, or the other way around, if the access is (not) for a pointer. */
+static u32 if_pointer(struct emit *e, unsigned cc)
+{
+    enc(e, (struct enc){ .imm_bytes = 1 }, 0x80, 7, rm_mem(RSI, AT_POINTER));
+    put8(e, 0);
+    return emit_jump_if(e, cc);
+}
 
 /* The C path. p: address; RSI: where the call returns to. All guest registers are in their places, RAX RDX RSI excepted, which are
  * in jit.temp[0..2]. C has no use for floating point here, so MXCSR stays the guest's. */
@@ -300,7 +309,7 @@ static void write_miss_c(struct emit *e, unsigned p)
 {
     enc(e, W, 0x8d, RSP, rm_mem(RSP, 8));
     store(e, RSI, VCPU_DISP(jit.reload));
-    store(e, p, VCPU_DISP(jit.left));
+    store(e, p, VCPU_DISP(jit.address));
     load(e, RAX, VCPU_DISP(jit.temp[0]));
     load(e, RDX, VCPU_DISP(jit.temp[1]));
     load(e, RSI, VCPU_DISP(jit.temp[2]));
@@ -310,7 +319,7 @@ static void write_miss_c(struct emit *e, unsigned p)
     to_c_stack(e);
     if_loaded(e, VCPU_DISP(jit.vec_state), vector_registers, true);
     enc(e, W, 0x8d, RDI, rm_mem(RBP, -VCPU_BIAS));
-    load(e, RSI, VCPU_DISP(jit.left));
+    load(e, RSI, VCPU_DISP(jit.address));
     load(e, RDX, VCPU_DISP(jit.reload));
     enc(e, W, 0x8d, RDX, rm_mem(RDX, AT_ACCESS));
     call_c(e, (const void *)jit_miss);
@@ -321,6 +330,10 @@ static void write_miss_c(struct emit *e, unsigned p)
     enc(e, W, 0x85, RAX, rm_reg(RAX));
     u32 fault = emit_jump_if(e, 4);
     move(e, p, RAX);
+    load(e, RSI, VCPU_DISP(jit.reload));
+    u32 pointer = if_pointer(e, 5);
+    enc(e, W, 0x2b, p, rm_vcpu(VCPU_DISP(jit.address)));
+    emit_fill(e, pointer, e->at);
     enc(e, D, 0xff, 6, rm_vcpu(VCPU_DISP(jit.reload)));         /* push */
     reload_caller_saved(e);
     put8(e, 0xc3);
@@ -365,6 +378,17 @@ static void miss_ends(struct emit *e)
     put8(e, 0xc3);
 }
 
+/* p: address, RDX: delta -> p: what is wanted */
+static void delta_or_pointer(struct emit *e, unsigned p)
+{
+    u32 delta = if_pointer(e, 4);
+    enc(e, W, 0x03, p, rm_reg(RDX));
+    u32 done = emit_jump(e);
+    emit_fill(e, delta, e->at);
+    move(e, p, RDX);
+    emit_fill(e, done, e->at);
+}
+
 /* [RDX] = entry. The page goes into the site. Memory of the host's own: not read before it is known to be the right one. */
 static void write_found(struct emit *e, unsigned p, bool large)
 {
@@ -372,15 +396,14 @@ static void write_found(struct emit *e, unsigned p, bool large)
     move(e, RAX, p);
     enc(e, (struct enc){ .w = true, .imm_bytes = 4 }, 0x81, 4, rm_reg(RAX));
     put32(e, (u32)PAGE_MASK);
-    enc(e, W, 0x03, p, rm_reg(RDX));                            /* host address of the access */
-    enc(e, W, 0x03, RDX, rm_reg(RAX));                          /* of its page */
+    delta_or_pointer(e, p);
     push(e, RCX);
     enc(e, W, 0x8b, RCX, rm_mem(RSI, AT_MISSES));
     enc(e, D, 0xff, 0, rm_mem(RCX, large ? 4 : 0));             /* inc dword */
     /* RCX may be p: not changed from here on */
     enc(e, W, 0x63, RCX, rm_mem(RSI, AT_SITE));
     enc(e, W, 0x89, RAX, rm_index(RBP, RCX, 0, offsetof(struct mmu_site, page)));
-    enc(e, W, 0x89, RDX, rm_index(RBP, RCX, 0, offsetof(struct mmu_site, base)));
+    enc(e, W, 0x89, RDX, rm_index(RBP, RCX, 0, offsetof(struct mmu_site, delta)));
     enc(e, D, 0x0fb6, RCX, rm_mem(RSI, AT_VIEW));
     enc(e, (struct enc){ .imm_bytes = 1 }, 0xc6, 0, rm_index(RBP, RCX, 0, VCPU_DISP(mmu.site_used[0])));
     put8(e, 1);
@@ -408,7 +431,8 @@ static void write_large_miss(struct emit *e, unsigned p, bool write, u32 slow)
 {
     miss_begins(e);
     emit_fill(e, write_tlb_lookup(e, p, write, false), slow);
-    enc(e, W, 0x03, p, rm_mem(RDX, offsetof(struct tlb_entry, addend)));
+    enc(e, W, 0x8b, RDX, rm_mem(RDX, offsetof(struct tlb_entry, addend)));
+    delta_or_pointer(e, p);
     miss_ends(e);
 }
 

@@ -128,6 +128,7 @@ static void emit_insn(const struct insn *in)
                            .imm = (s64)in->imm, .p = in->modrm_mem ? IR_T : IR_NONE, .disp = 0x40 };
     if (in->modrm_mem) {
         e.temp_reg[0] = ADDRESS;
+        e.operand[0] = rm_mem(ADDRESS, 0);
         e.taken = 2;
         e.temps_in[1] = 1;
         ck_assert_uint_eq(scratch_regs[1], ADDRESS);
@@ -362,6 +363,7 @@ START_TEST(exchange)
     ck_assert_str_eq(what, "mov r10, rcx; mov rcx, r14; cmpxchg8b qword ptr [r11 + 0x40]; mov rcx, r10; ");
     e.taken = 4;
     e.temp_reg[0] = RCX;
+    e.operand[0] = rm_mem(RCX, 0);
     e.at = 0;
     insn_emit(&e, &ins);
     decode_cache();

@@ -85,7 +85,7 @@ static u8 *code_access(unsigned n, gla a, unsigned bytes, bool write, enum view 
         mmu_set_view(&m, view);
     if (a - site->page <= PAGE_SIZE - bytes) {
         by_site++;
-        return (u8 *)(uintptr_t)(site->base + (a - site->page));
+        return (u8 *)(uintptr_t)(a + site->delta);
     }
     u8 *host = granule_hit(a, bytes, write);
     by_granule += host != NULL;
@@ -96,7 +96,7 @@ static u8 *code_access(unsigned n, gla a, unsigned bytes, bool write, enum view 
     if (!host)
         return mmu_host(&m, a, bytes, write ? ACCESS_WRITE : ACCESS_READ, view);
     site->page = a & PAGE_MASK;
-    site->base = (uintptr_t)host - (a & ~PAGE_MASK);
+    site->delta = (uintptr_t)host - a;
     m.site_used[view] = true;
     return host;
 }
@@ -141,10 +141,10 @@ START_TEST(test_empty_sites)
             u64 p = m.site[v][i].page;
             ck_assert(p >> 47 != 0 && p >> 47 != 0x1ffff && !(p & ~PAGE_MASK));     /* no guest can have that page */
             ck_assert_uint_eq(p, m.site[0][0].page);
-            ck_assert_uint_eq(m.site[v][i].base, m.site[0][0].base);
+            ck_assert_uint_eq(m.site[v][i].delta, m.site[0][0].delta);
         }
     }
-    u8 *dummy = (u8 *)(uintptr_t)m.site[0][0].base;
+    u8 *dummy = (u8 *)(uintptr_t)(m.site[0][0].page + m.site[0][0].delta);
     memset(dummy, 0x55, PAGE_SIZE);
     ck_assert_int_eq(write(fd[1], dummy, PAGE_SIZE), PAGE_SIZE);
     ck_assert_int_eq(read(fd[0], page, PAGE_SIZE), PAGE_SIZE);
