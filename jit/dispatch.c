@@ -452,17 +452,23 @@ static void note_straddle(struct jit *j, struct code_unit *u)
     unit_kill(j, u);
 }
 
-/* A load that straddles two pages of memory: a copy of the bytes, which is used before JIT_STRADDLES others are made (a guest
- * instruction has fewer; pass_group counts). */
-static u8 *straddling_load(struct vcpu *c, gla a, const struct code_access *access)
+/* An access that straddles two pages of memory. Those that lie behind each other in the host's memory as well are as good as one.
+ * Of others, loads get a copy of the bytes, which is used before JIT_STRADDLES others are made (a guest instruction has fewer;
+ * pass_group counts). Stores do without the interpreter only where both pages have been written before: none may be marked
+ * as written that will not be. */
+static u8 *straddling(struct vcpu *c, gla a, const struct code_access *access)
 {
     unsigned first = PAGE_SIZE - (unsigned)(a & ~PAGE_MASK), rest = access->bytes - first;
-    if (access->access != IR_READ || access->span || access->bytes > sizeof c->jit_straddle[0] ||
-        (c->code_size != 8 && a + access->bytes > UINT32_MAX))
+    bool write = access->access != IR_READ;
+    if ((c->code_size != 8 && a + access->bytes > UINT32_MAX) || (write && access->view != c->mmu.view))
         return NULL;
-    const u8 *low = mmu_host(&c->mmu, a, first, ACCESS_READ, access->view);
-    const u8 *high = low ? mmu_host(&c->mmu, a + first, rest, ACCESS_READ, access->view) : NULL;
-    if (!high)
+    u8 *low = write ? mmu_hit_write(&c->mmu, a, first) : mmu_host(&c->mmu, a, first, ACCESS_READ, access->view), *high = NULL;
+    if (low)
+        high = write ? mmu_hit_write(&c->mmu, a + first, rest)
+                     : mmu_host(&c->mmu, a + first, rest, ACCESS_READ, access->view);
+    if (high && high == low + first)
+        return low;
+    if (!high || write || access->span || access->bytes > sizeof c->jit_straddle[0])
         return NULL;
     u8 *copy = c->jit_straddle[c->jit_straddles++ % ARRAY_LEN(c->jit_straddle)];
     memcpy(copy, low, first);
@@ -480,10 +486,10 @@ u8 *jit_miss(struct vcpu *c, gla a, const struct code_access *data)
     access.misses[0] += !straddles;
     u8 *p = NULL;
     if (ok && straddles)
-        p = straddling_load(c, a, &access);
+        p = straddling(c, a, &access);
     else if (ok)
         p = mmu_host(&c->mmu, a, access.bytes, access.access == IR_READ ? ACCESS_READ : ACCESS_WRITE, access.view);
-    if (straddles && access.span)
+    if (straddles && access.span && !p)
         note_straddle(j, access.unit);
     if (!p || c->mmu.fetch_epoch[c->mmu.view] != j->epoch) {
         j->count.misses_to_step++;

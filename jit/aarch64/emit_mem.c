@@ -139,24 +139,30 @@ static void check_tlb(struct emit *e, const struct ir_ins *ins, unsigned address
     t->back = e->at;
 }
 
+/* Is the check made with host flags? */
+static bool compares(struct emit *e, const struct ir_ins *ins)
+{
+    bool keep = emit_live_before(e) & IR_NZCV && flags_in_host(e) && e->flags != FLAGS_BOTH;
+    return ins->size > 1 && !(ins->bits & IR_ALIGN) && !keep;
+}
+
 /* The branch to the miss: the offset p is not below 4096, or [p, p + size) ends behind that, or p is not aligned. X16 is lost. */
 static u32 out_of_page(struct emit *e, const struct ir_ins *ins, unsigned p)
 {
-    bool keep = emit_live_before(e) & IR_NZCV && flags_in_host(e) && e->flags != FLAGS_BOTH;
+    if (compares(e, ins)) {
+        add_imm(e, SUBS, true, XZR, p, PAGE_SIZE - ins->size);
+        return branch_if(e, HI);
+    }
     if (ins->size == 1) {
         lsr(e, true, X16, p, PAGE_SHIFT);
     } else if (ins->bits & IR_ALIGN) {
         unsigned k = (unsigned)__builtin_ctz(ins->size);
         ror(e, true, X16, p, k);
         lsr(e, true, X16, X16, PAGE_SHIFT - k);
-    } else if (keep) {
+    } else {
         add_imm(e, ADD, true, X16, p, ins->size - 1u);
         rrr(e, ORR, true, X16, X16, p);
         lsr(e, true, X16, X16, PAGE_SHIFT);
-    } else {
-        flags_clobber(e, emit_live_before(e));
-        add_imm(e, SUBS, true, XZR, p, PAGE_SIZE - ins->size);
-        return branch_if(e, HI);
     }
     return branch_zero(e, true, X16, true);
 }
@@ -164,6 +170,8 @@ static u32 out_of_page(struct emit *e, const struct ir_ins *ins, unsigned p)
 static void check_site(struct emit *e, const struct ir_ins *ins, unsigned address, unsigned p)
 {
     u32 site = site_off(e, ins);
+    if (compares(e, ins))
+        flags_clobber(e, emit_live_before(e));      /* X17 is not kept by that */
     ldr(e, 8, X16, SITES, site + (u32)offsetof(struct mmu_site, page));
     rrr(e, SUB, true, X17, address, X16);
     struct tail *t = miss(e, ins, address, p, site, out_of_page(e, ins, X17));

@@ -1,0 +1,107 @@
+/* test_jit_straddle.c - accesses of translated code that lie on two pages, adjacent in memory or not: what they do, and that a
+ * group's check marks no page as written that is not.
+ */
+#include "tests/unit/cpu_machine.h"
+
+#include "jit/jit_private.h"
+
+enum { LINEAR = 0x400000, FIRST = 0x100000, ELSEWHERE = 0x120000, TABLE = TABLES + 0x2000, DIRTY = 0x40 };
+#define LE32(v) (u8)(v), (u8)((v) >> 8), (u8)((v) >> 16), (u8)((v) >> 24)
+#define AT_CODE(...) physmap_write(m.map, CODE, (const u8[]){ __VA_ARGS__ }, sizeof((const u8[]){ __VA_ARGS__ }))
+
+/* Identity below 4 MiB; two pages at LINEAR. */
+static void machine_with(u32 second)
+{
+    char err[200];
+    struct jit_options o;
+    machine_protected();
+    for (unsigned i = 0; i < 1024; i++)
+        put(TABLES + 0x1000 + i * 4, 4, i << 12 | 3);
+    put(TABLES, 4, (TABLES + 0x1000) | 3);
+    put(TABLES + 4, 4, TABLE | 3);
+    put(TABLE, 4, FIRST | 3);
+    put(TABLE + 4, 4, second | 3);
+    C->cr3 = TABLES;
+    C->cr0 |= CR0_PG;
+    sysreg_refresh_mmu(C);
+    ck_assert(jit_options_parse(&o, "super=off,cache=4", err, sizeof err));
+    ck_assert_msg(jit_new(C, &o, err, sizeof err), "%s", err);
+}
+
+static void run(void)
+{
+    C->halted = false;
+    C->rip = CODE;
+    C->rsi = LINEAR + 4096;
+    C->rcx = 1000;
+    cpu_run(C);
+    ck_assert(C->halted);
+}
+
+static const u32 second[] = { FIRST + 4096, ELSEWHERE };
+
+START_TEST(stores)
+{
+    machine_with(second[_i]);
+    /* l: mov [esi-4], ecx; add [esi], ecx; mov [esi-2], cx; dec ecx; jnz l; hlt */
+    AT_CODE(0x89, 0x4e, 0xfc, 0x01, 0x0e, 0x66, 0x89, 0x4e, 0xfe, 0x49, 0x75, 0xf4, 0xf4);
+    run();
+    ck_assert_uint_eq(get(FIRST + 4092, 4), 1 << 16 | 1);
+    ck_assert_uint_eq(get(second[_i], 4), 500500);
+    ck_assert_uint_eq(get(TABLE + 4, 4) & DIRTY, DIRTY);
+    ck_assert_uint_lt(jit_of(C)->count.misses_to_step, 100);
+    machine_free();
+}
+END_TEST
+
+START_TEST(one_store)
+{
+    machine_with(second[_i]);
+    /* l: add [esi-2], ecx; dec ecx; jnz l; hlt */
+    AT_CODE(0x01, 0x4e, 0xfe, 0x49, 0x75, 0xfa, 0xf4);
+    run();
+    ck_assert_uint_eq(get(FIRST + 4094, 2) | get(second[_i], 2) << 16, 500500);
+    if (_i == 0)
+        ck_assert_uint_lt(jit_of(C)->count.misses_to_step, 10);
+    machine_free();
+}
+END_TEST
+
+START_TEST(loads)
+{
+    machine_with(second[_i]);
+    put(FIRST + 4092, 4, 3);
+    put(second[_i], 4, 5);
+    /* xor eax, eax; l: add eax, [esi-4]; add eax, [esi]; add eax, [esi-2]; dec ecx; jnz l; hlt */
+    AT_CODE(0x31, 0xc0, 0x03, 0x46, 0xfc, 0x03, 0x06, 0x03, 0x46, 0xfe, 0x49, 0x75, 0xf5, 0xf4);
+    run();
+    ck_assert_uint_eq(C->rax, (u32)(1000 * (3 + 5 + (5 << 16))));
+    ck_assert_uint_lt(jit_of(C)->count.misses_to_step, 100);
+    machine_free();
+}
+END_TEST
+
+/* The second store is never executed. */
+START_TEST(not_written)
+{
+    machine_with(second[_i]);
+    /* l: mov [esi-4], ecx; test ecx, ecx; jnz n; mov [esi], ecx; n: dec ecx; jnz l; hlt */
+    AT_CODE(0x89, 0x4e, 0xfc, 0x85, 0xc9, 0x75, 0x02, 0x89, 0x0e, 0x49, 0x75, 0xf4, 0xf4);
+    run();
+    ck_assert_uint_eq(get(FIRST + 4092, 4), 1);
+    ck_assert_uint_eq(get(TABLE + 4, 4) & DIRTY, 0);
+    machine_free();
+}
+END_TEST
+
+int main(void)
+{
+    Suite *s = suite_create("jit_straddle");
+    TCase *t = tcase_create("straddle");
+    tcase_add_loop_test(t, stores, 0, 2);
+    tcase_add_loop_test(t, one_store, 0, 2);
+    tcase_add_loop_test(t, loads, 0, 2);
+    tcase_add_loop_test(t, not_written, 0, 2);
+    suite_add_tcase(s, t);
+    return run_suite(s);
+}
