@@ -12,7 +12,8 @@
  *   X29       the sites of the current view (mmu.site[view])
  *   SP        C's stack
  *
- * V0-V15 are the guest's XMM0-XMM15 once a `need` has loaded them; the upper halves of YMM stay in the vCPU.
+ * V0-V15 are the guest's XMM0-XMM15 once a `need` has loaded them; the upper halves of YMM stay in the vCPU. V16-V31 are used up
+ * within one operation. FPCR has MXCSR's rounding mode and FZ then, and FPSR gathers inexact results only (insn_fp.c).
  *
  * Status flags. S Z C O are N Z C V of the host (FLAGS_HOST) or bits 31:28 of vcpu.jit.flags (FLAGS_SAVED). After a subtraction the
  * host's C is the inverse of CF: emit.inverted, known at translation time; saved it is always CF. P and A are never in the
@@ -41,17 +42,18 @@ enum { IR_NZCV = IR_S | IR_Z | IR_C | IR_O };
 enum flags_at { FLAGS_DEAD, FLAGS_HOST, FLAGS_SAVED, FLAGS_BOTH };
 
 /* Code that stands behind the unit: what is rarely executed. */
-enum tail_kind { TAIL_MISS, TAIL_NEED, TAIL_STEP, TAIL_LINK, TAIL_LANDING, TAIL_GO, TAIL_AGAIN, TAIL_LOOKUP, TAIL_LEAVE };
+enum tail_kind { TAIL_MISS, TAIL_NEED, TAIL_STEP, TAIL_LINK, TAIL_LANDING, TAIL_GO, TAIL_AGAIN, TAIL_LOOKUP, TAIL_LEAVE, TAIL_INSN };
 struct tail {
     u8 kind, flags, inverted;   /* flags, inverted: struct emit's there */
     u8 reg, address;        /* MISS: the registers of the pointer and of the address */
     u8 poll, live;          /* GO. MISS: live: are flags of the host's needed? */
-    u8 need;
+    u8 need;                /* NEED: kind. INSN: a comparison's flags? */
     u32 from[3];            /* branches that lead here; 0: none */
     u32 back;               /* where it goes on */
     s32 offset;             /* guest offset of the instruction: NEED, STEP */
     struct code_access access;
     struct code_link *link;
+    struct code_call *call; /* INSN */
 };
 enum { MAX_TAILS = IR_MAX_INS, MAX_LINKS = 2 * IR_MAX_GUEST + 8 };
 
@@ -78,11 +80,14 @@ struct emit {
 /* Flags live in front of e->ins, which has none of its own. */
 static inline u16 emit_live_before(const struct emit *e) { return e->ins->flive; }
 /* Fixed code at the start of the cache: cache offsets, the same for every cache. entry.c */
-struct fixed_code { u32 leave_link, leave_landing, leave_lookup, leave_step, lookup, miss, miss_tlb, need[4], interp, step; };
+struct fixed_code { u32 leave_link, leave_landing, leave_lookup, leave_step, lookup, miss, miss_tlb, need[4], interp, step, insn, compare; };
 extern const struct fixed_code *fixed;
 u32 entry_init(struct jit *j, u8 *rw, u8 *rx, u32 room);
 enum leave_reason entry_enter(struct vcpu *c, const void *code);
 void code_changed(struct jit *j, u32 at, u32 bytes);        /* the host has to see what was written there */
+/* FPCR from MXCSR in reg, FPSR clear; reg = MXCSR with what FPSR has. X17 is used. */
+void entry_fp_control(struct emit *e, unsigned reg);
+void entry_fp_flags(struct emit *e, unsigned reg);
 enum { SCRATCH_COUNT = 8 };
 
 /* --- encode.c --- */
@@ -176,6 +181,7 @@ extern emit_fn *const emit_ops[IR_OP_COUNT];
 #include "jit/ir.def"
 struct tail *emit_tail(struct emit *e, enum tail_kind kind, u32 from);
 void emit_tails(struct emit *e);
+struct code_call *emit_call_data(struct emit *e, const struct ir_ins *ins);     /* what C functions are told */
 void emit_lookup(struct emit *e);       /* to the code of RIP_REG, by the table */
 void emit_crosses(struct emit *e);      /* at the start of a unit with code_unit.crosses */
 void emit_executed(struct emit *e);     /* counts the entry, for code_unit.executed */
@@ -200,5 +206,6 @@ bool emit_unit(struct jit *j, u8 *rw, const struct ir_unit *u, struct code_unit 
 /* --- insn.c: IR_OP_insn --- */
 bool insn_can(const struct insn *in);
 void insn_emit(struct emit *e, const struct ir_ins *ins);
+void insn_tail(struct emit *e, struct tail *t);
 
 #endif

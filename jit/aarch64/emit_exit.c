@@ -278,7 +278,7 @@ void emit_ret(struct emit *e, const struct ir_ins *ins)
 
 /* --- the interpreter ------------------------------------------------------------------------------------------------ */
 
-static struct code_call *new_call(struct emit *e, const struct ir_ins *ins)
+struct code_call *emit_call_data(struct emit *e, const struct ir_ins *ins)
 {
     struct code_call *call = code_alloc(e->j, sizeof *call);
     if (call)
@@ -293,7 +293,7 @@ static struct code_call *new_call(struct emit *e, const struct ir_ins *ins)
 void emit_step(struct emit *e, const struct ir_ins *ins)
 {
     const struct insn *in = e->u->guest[ins->gi];
-    struct code_call *call = in && in->mode ? new_call(e, ins) : NULL;
+    struct code_call *call = in && in->mode ? emit_call_data(e, ins) : NULL;
     flags_emit_leave(e, IR_NZCV);
     if (call) {
         call->fast = switch_find(in);
@@ -326,7 +326,7 @@ void emit_need(struct emit *e, const struct ir_ins *ins)
 /* The function's flags come back in memory. */
 void emit_interp(struct emit *e, const struct ir_ins *ins)
 {
-    struct code_call *call = new_call(e, ins);
+    struct code_call *call = emit_call_data(e, ins);
     flags_emit_leave(e, IR_NZCV);
     mov_imm(e, X0, (u64)(uintptr_t)call);
     emit_fill(e, branch_link(e), fixed->interp);
@@ -484,6 +484,7 @@ static void one_tail(struct emit *e, struct tail *t)
     case TAIL_AGAIN: tail_again(e, t); break;
     case TAIL_LEAVE: emit_branch_to(e, fixed->leave_lookup); break;
     case TAIL_GO: go(e, t->link, t->poll); break;
+    case TAIL_INSN: insn_tail(e, t); break;
     }
     for (unsigned i = 0; i < ARRAY_LEN(t->from); i++)
         if (t->from[i])

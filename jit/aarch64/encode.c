@@ -161,8 +161,9 @@ static void access_memory(struct emit *e, u32 op, unsigned size, unsigned t, uns
     } else if (off < 256) {
         put32(e, (op & ~(1u << 24)) | off << 12 | base << 5 | t);
     } else {
-        add_imm(e, ADD, true, spare, base, off & ~4095u);
-        access_memory(e, op & 0x3fffffff, size, t, spare, off & 4095, spare);
+        const u32 far = off & ~4095u ? off & ~4095u : off;
+        add_imm(e, ADD, true, spare, base, far);
+        access_memory(e, op & 0x3fffffff, size, t, spare, off - far, spare);
     }
 }
 

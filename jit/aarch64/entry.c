@@ -12,7 +12,8 @@
  * `underflow`, which looks the popped address up. Both ends lie in front of pages without access; a call that runs into the
  * lower one is repaired by the signal handler, which starts the stack anew.
  */
-#include "jit/aarch64/emit.h"
+#include "cpu/fpu.h"
+#include "jit/aarch64/insn.h"
 #include "jit/jit_private.h"
 
 #include <signal.h>
@@ -160,11 +161,53 @@ static void vectors(struct emit *e, bool out)
         put32(e, (out ? 0x3d800000 : 0x3dc00000) | ((at & 4095) / 16 + 2 * i) << 10 | X17 << 5 | i);
 }
 
+/* --- MXCSR: insn_fp.c says why FZ ---- */
+
+enum { MRS_FPSR = 0xd53b4420, MSR_FPSR = 0xd51b4420, MSR_FPCR = 0xd51b4400, FPCR_FZ = 1 << 24, FPSR_IXC = 4, MRS_NZCV = 0xd53b4200, MSR_NZCV = 0xd51b4200 };
+
+/* RC is nearest, down, up, zero; RMode, bits 23:22: nearest, up, down, zero: its bits are the other way around. */
+void entry_fp_control(struct emit *e, unsigned reg)
+{
+    static_assert(MXCSR_RC_SHIFT == 13, "two bits from there");
+    ubfm(e, false, reg, reg, MXCSR_RC_SHIFT, MXCSR_RC_SHIFT + 1);
+    rr(e, RBIT, false, reg, reg);
+    lsr(e, false, reg, reg, 8);
+    logic_imm(e, ORR, false, reg, reg, FPCR_FZ);
+    put32(e, MSR_FPCR | reg);
+    put32(e, MSR_FPSR | XZR);
+}
+
+void entry_fp_flags(struct emit *e, unsigned reg)
+{
+    add_any(e, true, X17, VCPU, VCPU_OFF(mxcsr));
+    ldr(e, 4, reg, X17, 0);
+    put32(e, MRS_FPSR | X17);
+    ubfx(e, X17, X17, FPSR_IXC, 1);
+    static_assert(FP_PE == 32, "shifted by 5");
+    rrr(e, ORR | BY(5), false, reg, reg, X17);
+}
+
+/* Vectors and MXCSR; C has an FPCR of its own. X1, X17 are used. */
+static void vector_state(struct emit *e, bool out)
+{
+    vectors(e, out);
+    if (out) {
+        entry_fp_flags(e, X1);
+        add_any(e, true, X17, VCPU, VCPU_OFF(mxcsr));
+        str(e, 4, X1, X17, 0);
+        put32(e, MSR_FPCR | XZR);
+    } else {
+        add_any(e, true, X17, VCPU, VCPU_OFF(mxcsr));
+        ldr(e, 4, X1, X17, 0);
+        entry_fp_control(e, X1);
+    }
+}
+
 static void if_vectors(struct emit *e, bool out)
 {
     load(e, 1, X17, VCPU_OFF(jit.vec_state));
     u32 skip = branch_zero(e, false, X17, false);
-    vectors(e, out);
+    vector_state(e, out);
     emit_fill(e, skip, e->at);
 }
 
@@ -393,7 +436,7 @@ static void write_need(struct emit *e, unsigned kind)
     ldr(e, 8, LR, SP, 72);
     u32 fault = branch_zero(e, false, X0, false);
     if (vec)
-        vectors(e, false);
+        vector_state(e, false);
     mov_imm(e, X16, bits);
     store(e, 1, X16, state);
     temporaries(e, false, 8);
@@ -404,6 +447,38 @@ static void write_need(struct emit *e, unsigned kind)
     add_imm(e, ADD, true, SP, SP, SAVED);
     ldr(e, 4, X0, LR, 0);
     emit_branch_to(e, fixed_places.leave_step);
+}
+
+/* insn_slow, insn_slow_compare (their own file). X16: struct code_call; V20, V21: the memory operand. Only what the instruction
+ * defines changes, flags in the host's included. */
+static void write_insn_slow(struct emit *e, const void *function, bool flags)
+{
+    enum { FRAME_SLOW = 128, AT_NZCV = 80, AT_MEMORY = 96 };
+    add_imm(e, SUB, true, SP, SP, FRAME_SLOW);
+    temporaries(e, true, 8);
+    pair(e, STP, X16, LR, SP, 64);
+    put32(e, MRS_NZCV | X17);
+    str(e, 8, X17, SP, AT_NZCV);
+    for (unsigned i = 0; i < 2; i++)
+        put32(e, 0x3d800000 | (AT_MEMORY / 16 + i) << 10 | SP << 5 | (20 + i));
+    guest_registers(e, true);
+    returns(e, true);
+    vector_state(e, true);
+    mov(e, true, X0, VCPU);
+    mov(e, true, X1, X16);
+    add_imm(e, ADD, true, X2, SP, AT_MEMORY);
+    call_c(e, function);
+    if (flags)
+        str(e, 8, X0, SP, AT_NZCV);
+    returns(e, false);
+    guest_registers(e, false);
+    vector_state(e, false);
+    ldr(e, 8, X17, SP, AT_NZCV);
+    put32(e, MSR_NZCV | X17);
+    temporaries(e, false, 8);
+    ldr(e, 8, LR, SP, 72);
+    add_imm(e, ADD, true, SP, SP, FRAME_SLOW);
+    ret(e, LR);
 }
 
 /* function(vcpu, X0 = struct code_call), with all guest state in the vCPU; its result is in X0. */
@@ -496,6 +571,10 @@ u32 entry_init(struct jit *j, u8 *rw, u8 *rx, u32 room)
     for (unsigned kind = 0; kind < 4; kind++)
         write_need(e, kind);
     write_interp(e, leave);
+    fixed_places.insn = e->at;
+    write_insn_slow(e, (const void *)insn_slow, false);
+    fixed_places.compare = e->at;
+    write_insn_slow(e, (const void *)insn_slow_compare, true);
     write_step(e, stored);
     u32 size = e->full ? 0 : e->at;
     free(e);

@@ -391,7 +391,7 @@ START_TEST(every_row)
 {
     machine_of(_i);
     const unsigned count = accepted(_i, rows);
-    ck_assert_uint_gt(count, 300);
+    ck_assert_uint_gt(count, 250);
     length = 1;
     for (unsigned i = 0; i < count; i++) {
         for (unsigned k = 0; k < 12; k++) {
@@ -478,6 +478,8 @@ START_TEST(unusable)
         memset(bytes, 0, sizeof bytes);
         memcpy(bytes[0], cases[i].bytes, cases[i].len);
         ck_assert_int_eq(insn_decode(&sequence[0], bytes[0], 15, 8, NULL), DECODE_OK);
+        if (!host_backend.can_insn(&sequence[0]))
+            continue;           /* x87 and MMX, on some hosts */
         struct state s = random_state();
         s.mxcsr = cases[i].mxcsr;
         s.x87.cw = cases[i].cw;
@@ -512,6 +514,8 @@ START_TEST(control_words)
         memcpy(bytes[1], x87 ? "\xdc\xf9\x90\x90" : "\x66\x0f\x5e\xc1", 4);         /* fdiv, divpd */
         for (unsigned k = 0; k < 2; k++)
             ck_assert_int_eq(insn_decode(&sequence[k], bytes[k], 15, 8, NULL), DECODE_OK);
+        if (!host_backend.can_insn(&sequence[0]))
+            continue;
         struct state s = random_state();
         if (x87)
             memcpy(s.memory + (s.gpr[GPR_RBX] - AREA), &cases[i / 2].cw, 2);
