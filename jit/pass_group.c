@@ -253,6 +253,8 @@ static bool copy_will_do(const struct grouping *g, const struct group *x)
     unsigned pointers = 0;
     for (unsigned i = x->first; i <= x->last; i++) {
         const struct ir_ins *ins = &g->u->ins[i];
+        if (pass_removed(ins))
+            continue;
         const u8 *role = ir_rows[ins->op].role;
         for (unsigned k = 0; k < 4; k++)
             if (pass_value(ins, k) == IR_MEM && (role[k] == IR_ROLE_W || role[k] == IR_ROLE_X))

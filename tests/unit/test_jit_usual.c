@@ -105,7 +105,8 @@ static void place(const u8 *load, unsigned load_len, const u8 *bytes)
     u8 code_bytes[UNIT] = { 0 };
     ck_assert_int_eq(insn_decode(&in, bytes, 15, C->code_size, C->model.features), DECODE_OK);
     start.rip = UNITS + UNIT * (slot++ % UNIT_COUNT);
-    memcpy(code_bytes, load, load_len);
+    if (load_len)
+        memcpy(code_bytes, load, load_len);
     memcpy(code_bytes + load_len, bytes, in.len);
     code_bytes[load_len + in.len] = 0xeb;       /* jmp to itself: the unit ends */
     code_bytes[load_len + in.len + 1] = 0xfe;
