@@ -161,9 +161,12 @@ static void vectors(struct emit *e, bool out)
         put32(e, (out ? 0x3d800000 : 0x3dc00000) | ((at & 4095) / 16 + 2 * i) << 10 | X17 << 5 | i);
 }
 
-/* --- MXCSR: insn_fp.c says why FZ ---- */
+/* --- MXCSR: insn_fp.c says why FZ ----------------------------------------------------------------------------------- */
 
-enum { MRS_FPSR = 0xd53b4420, MSR_FPSR = 0xd51b4420, MSR_FPCR = 0xd51b4400, FPCR_FZ = 1 << 24, FPSR_IXC = 4, MRS_NZCV = 0xd53b4200, MSR_NZCV = 0xd51b4200 };
+enum {
+    MRS_FPSR = 0xd53b4420, MSR_FPSR = 0xd51b4420, MSR_FPCR = 0xd51b4400, FPCR_FZ = 1 << 24, FPSR_IXC = 4,
+    MRS_NZCV = 0xd53b4200, MSR_NZCV = 0xd51b4200,
+};
 
 /* RC is nearest, down, up, zero; RMode, bits 23:22: nearest, up, down, zero: its bits are the other way around. */
 void entry_fp_control(struct emit *e, unsigned reg)
