@@ -147,12 +147,13 @@ void insn_tail(struct emit *e, struct tail *t)
 
 static void emit_lanes(struct emit *e, const struct ir_ins *ins, const struct insn *in, const struct vec_row *row)
 {
-    struct lane l = { e, row, in, (u8)in->imm, 0 };
+    struct lane l = { e, row, in, (u8)in->imm, 0, 0 };
     const unsigned halves = in->vl == 32 ? 2 : 1, d = ins->d - IR_V;
     /* The low half is read again (a count for both), or may be needed in a tail. */
     const bool late = row->form == VEC_FP || (halves == 2 && in->op[2].kind == OP_VEC && in->op[2].size < 32);
     for (unsigned half = 0; half < halves; half++) {
         const unsigned a = lane_source(e, in, ins->a, 1, half), b = lane_source(e, in, ins->b, 2, half);
+        l.half = half;
         l.c = lane_source(e, in, ins->c, 3, half);
         row->lane(&l, half || late ? V_OUT + half : d, a, b);
         if (half && !late)
@@ -172,7 +173,7 @@ static void emit_lanes(struct emit *e, const struct ir_ins *ins, const struct in
 
 static void emit_scalar(struct emit *e, const struct ir_ins *ins, const struct insn *in, const struct vec_row *row)
 {
-    const struct lane l = { e, row, in, (u8)in->imm, 0 };
+    const struct lane l = { e, row, in, (u8)in->imm, 0, 0 };
     const unsigned d = ins->d - IR_V, a = ins->a - IR_V, b = vec_source(e, ins->b, in->op[2].size);
     row->lane(&l, V_OUT, a, b);
     struct tail *t = row->limit & EXACT ? NULL : vec_check(e);

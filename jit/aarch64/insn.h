@@ -22,6 +22,7 @@ struct lane {
     const struct insn *in;
     u8 imm;
     unsigned c;         /* register of operand 3 */
+    unsigned half;      /* which one is made */
 };
 typedef void lane_fn(const struct lane *l, unsigned d, unsigned a, unsigned b);
 typedef void whole_fn(struct emit *e, const struct ir_ins *ins, const struct insn *in, const struct vec_row *row);

@@ -145,10 +145,10 @@ static void shuffle_singles(const struct lane *l, unsigned d, unsigned a, unsign
         choose(l, 2, 4, from, 2, d, a, b);
 }
 
-/* One bit an element, so the upper half has its own: not in 256 bits. */
+/* One bit an element: the upper half has its own. */
 static void shuffle_doubles(const struct lane *l, unsigned d, unsigned a, unsigned b)
 {
-    switch (l->imm & 3) {
+    switch (l->imm >> 2 * l->half & 3) {
     case 0: v3(l->e, TP(3, V_ZIP1), d, a, b); break;
     case 1: vext(l->e, d, a, b, 8); break;
     case 2:
@@ -173,13 +173,13 @@ static void align_right(const struct lane *l, unsigned d, unsigned a, unsigned b
         vmov(l->e, d, V_ZERO);
 }
 
-/* op[0]: element size; a bit of the immediate each. In 256 bits only words repeat. */
+/* op[0]: element size; a bit of the immediate each; words have the same ones in both halves. */
 static void blend(const struct lane *l, unsigned d, unsigned a, unsigned b)
 {
-    const unsigned count = 16u >> l->row->op[0];
+    const unsigned count = 16u >> l->row->op[0], imm = count == 8 ? l->imm : (unsigned)l->imm >> count * l->half;
     vmov(l->e, V16, a);
     for (unsigned i = 0; i < count; i++)
-        if (l->imm >> i & 1)
+        if (imm >> i & 1)
             vins(l->e, l->row->op[0], V16, i, b, i);
     vmov(l->e, d, V16);
 }
@@ -318,8 +318,8 @@ const struct vec_row vec_rows_int[] = {
     ROW(movsldup, 0, twice, TP(2, V_TRN1)), ROW(movshdup, 0, twice, TP(2, V_TRN2)), ROW(movddup, 0, twice, TP(3, V_TRN1)),
     ROW(packsswb, 0, pack, T2(0, 0, 0x14)), ROW(packssdw, 0, pack, T2(0, 1, 0x14)), ROW(packuswb, 0, pack, T2(1, 0, 0x12)), ROW(packusdw, 0, pack, T2(1, 1, 0x12)),
     ROW(pshufb, 0, shuffle_bytes, 0), ROW(pshufd, 0, shuffle_dwords, 0), ROW(pshuflw, 0, shuffle_words, 0), ROW(pshufhw, 0, shuffle_words, 4),
-    ROW(shufps, 0, shuffle_singles, 0), ROW(shufpd, ONLY_128, shuffle_doubles, 0), ROW(palignr, 0, align_right, 0),
-    ROW(pblendw, 0, blend, 1), ROW(blendps, ONLY_128, blend, 2), ROW(blendpd, ONLY_128, blend, 3), ROW(vpblendd, ONLY_128, blend, 2),
+    ROW(shufps, 0, shuffle_singles, 0), ROW(shufpd, 0, shuffle_doubles, 0), ROW(palignr, 0, align_right, 0),
+    ROW(pblendw, 0, blend, 1), ROW(blendps, 0, blend, 2), ROW(blendpd, 0, blend, 3), ROW(vpblendd, 0, blend, 2),
     ROW(pblendvb, 0, blend_by_sign, 0), ROW(blendvps, 0, blend_by_sign, 2), ROW(blendvpd, 0, blend_by_sign, 3),
 
     ROW(psllw, 0, shift, 1, LEFT), ROW(pslld, 0, shift, 2, LEFT), ROW(psllq, 0, shift, 3, LEFT),
