@@ -415,13 +415,6 @@ static void run_units(struct jit *j)
     }
 }
 
-/* GRUB's way through the BIOS in real mode ends at F000:FFFF now and then when it is translated (boot.grub-cd, boot.grub-disk; never
- * under check). Until the cause is known, real mode is the interpreter's once code has been overwritten often. */
-static bool sixteen_bit_bios(const struct vcpu *c, const struct jit *j)
-{
-    return c->code_size == 2 && !(c->cr0 & 1) && !j->opt.check && !j->all_self && j->count.invalidations > 64;
-}
-
 void jit_run(struct vcpu *c)
 {
     struct jit *j = jit_of(c);
@@ -437,8 +430,6 @@ void jit_run(struct vcpu *c)
         else if (unlikely(cpu_stepping(c)))
             interp_step(c);
         else if (unlikely(c->access_checks))
-            interp_blocks(c);
-        else if (unlikely(sixteen_bit_bios(c, j)))
             interp_blocks(c);
         else if (unlikely(j->opt.check))
             check_here(j);

@@ -361,7 +361,8 @@ static u32 write_tlb_lookup(struct emit *e, unsigned p, bool write, bool large)
     return emit_jump_if(e, 5);
 }
 
-/* RSI = where the call returns to. */
+/* RSI = where the call returns to. Nothing else is pushed: the return-address stack may end right here, and who runs off its end goes
+ * on with an empty one (on_segv), which is right for a call but would lose what the call has pushed. */
 static void miss_begins(struct emit *e)
 {
     store(e, RAX, VCPU_DISP(jit.temp[0]));
@@ -397,7 +398,7 @@ static void write_found(struct emit *e, unsigned p, bool large)
     enc(e, (struct enc){ .w = true, .imm_bytes = 4 }, 0x81, 4, rm_reg(RAX));
     put32(e, (u32)PAGE_MASK);
     delta_or_pointer(e, p);
-    push(e, RCX);
+    store(e, RCX, VCPU_DISP(jit.temp[3]));
     enc(e, W, 0x8b, RCX, rm_mem(RSI, AT_MISSES));
     enc(e, D, 0xff, 0, rm_mem(RCX, large ? 4 : 0));             /* inc dword */
     /* RCX may be p: not changed from here on */
@@ -407,7 +408,7 @@ static void write_found(struct emit *e, unsigned p, bool large)
     enc(e, D, 0x0fb6, RCX, rm_mem(RSI, AT_VIEW));
     enc(e, (struct enc){ .imm_bytes = 1 }, 0xc6, 0, rm_index(RBP, RCX, 0, VCPU_DISP(mmu.site_used[0])));
     put8(e, 1);
-    pop(e, RCX);
+    load(e, RCX, VCPU_DISP(jit.temp[3]));
     miss_ends(e);
 }
 

@@ -152,7 +152,7 @@ CASES = {
         "args": ["-cdrom", "{guests}/grub-rescue-cdrom.iso"],
         "needs": ["{guests}/grub-rescue-cdrom.iso"],
         "steps": [("screen", "GNU GRUB +version 2", 120), *grub_shell(r"(?s)ls\n.*\(cd\)"), ("type", "ls /boot/grub/i386-pc/\n"),
-                  ("screen", "ext2.mod"), ("type", "reboot\n"), ("screen", "GNU GRUB +version 2")],
+                  ("screen", r"zstd\.mod\s+grub>"), ("type", "reboot\n"), ("screen", "GNU GRUB +version 2")],
     },
     "grub-disk": {              # GRUB in the master boot record and the gap behind it
         "args": ["-hda", "{guests}/gnumach.img", "-snapshot"],
