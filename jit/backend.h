@@ -42,7 +42,9 @@ struct backend {
     /* Can the host execute this guest instruction as an IR_OP_insn? (All its operands, on this very CPU, bit for bit as the interpreter
      * does.) */
     bool (*can_insn)(const struct insn *in);
-    enum leave_reason (*enter)(struct vcpu *c, const void *code);
+    enum leave_reason (*enter)(struct vcpu *c, const void *code);   /* begins with jit_code_ready */
+    const void **underflow;     /* the code that an empty return-address stack returns to; known after init */
+    void (*set_returns)(void *context, u64 sp);     /* the pointer into that stack in a signal's ucontext_t */
     /* Makes the jump or call at link->at lead to `to` (cache offset). */
     void (*patch)(struct jit *j, const struct code_link *link, u32 to);
     /* vcpu.jit.flags <-> EFLAGS bits */
@@ -51,7 +53,12 @@ struct backend {
 };
 extern const struct backend host_backend;
 
-/* Empties the stack of return addresses. The backend's; needs no more than the vCPU. */
+/* --- before code runs: enter.c --- */
+/* Makes the return-address stack if there is none, and looks at the segments' limits. */
+void jit_code_ready(struct vcpu *c, const struct backend *backend);
+/* Segments may have changed: what those that are not flat allow (vcpu.jit_room). Not needed in 64-bit mode. */
+void jit_limits_changed(struct vcpu *c);
+/* Empties the stack of return addresses. */
 void jit_reset_returns(struct vcpu *c);
 /* The interpreter has executed a CALL or a RET: keeps the stack in step. */
 void jit_returns_push(struct vcpu *c);

@@ -530,6 +530,8 @@ static const void *code_here(struct jit *j)
     const struct jit_jump *e = &c->jit_jump[c->rip % JIT_JUMPS];
     if (e->key != c->rip + j->genkey)
         return NULL;
+    if (c->code_size != 8)
+        jit_limits_changed(c);
     return (const void *)(uintptr_t)e->host;
 }
 

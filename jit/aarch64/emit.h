@@ -84,6 +84,8 @@ struct fixed_code { u32 leave_link, leave_landing, leave_lookup, leave_step, loo
 extern const struct fixed_code *fixed;
 u32 entry_init(struct jit *j, u8 *rw, u8 *rx, u32 room);
 enum leave_reason entry_enter(struct vcpu *c, const void *code);
+void entry_set_returns(void *context, u64 sp);
+extern const void *underflow_code;
 void code_changed(struct jit *j, u32 at, u32 bytes);        /* the host has to see what was written there */
 /* FPCR from MXCSR in reg, FPSR clear; reg = MXCSR with what FPSR has. X17 is used. */
 void entry_fp_control(struct emit *e, unsigned reg);

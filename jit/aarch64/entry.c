@@ -8,15 +8,13 @@
  *   flags               units have put them into vcpu.jit.flags
  *   vectors             only if jit.vec_state says that they are loaded (need); on a miss they are kept
  *
- * The stack of return addresses is not SP: X27 points into memory of its own, 8 bytes an address. At its bottom stands the address of
- * `underflow`, which looks the popped address up. Both ends lie in front of pages without access; a call that runs into the
- * lower one is repaired by the signal handler, which starts the stack anew.
+ * The stack of return addresses (jit/enter.c) is not SP: X27 points into it, 8 bytes an address. At its bottom stands the address of
+ * `underflow`, which looks the popped address up.
  */
 #include "cpu/fpu.h"
 #include "jit/aarch64/insn.h"
 #include "jit/jit_private.h"
 
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,7 +26,7 @@ static struct fixed_code fixed_places;
 const struct fixed_code *fixed = &fixed_places;
 static u32 place_enter, place_underflow;
 static enum leave_reason (*enter_code)(struct vcpu *c, const void *code);
-static const void *underflow_code;
+const void *underflow_code;
 
 /* --- written code -------------------------------------------------------------------------------------------------- */
 
@@ -66,74 +64,7 @@ static bool test_caches(u8 *rw, u8 *rx)
     return true;
 }
 
-/* --- the return-address stack ------------------------------------------------------------------------------------- */
-
-enum { STACK_BYTES = 1 << 20, GUARD_BYTES = 1 << 16 /* a multiple of all page sizes */ };
-static _Thread_local u8 *return_stack;     /* lowest usable byte */
-
-static void stack_reset(u8 *low, u64 *sp)
-{
-    u64 *top = (u64 *)(low + STACK_BYTES - 4096);
-    for (unsigned i = 0; i < 4; i++)
-        top[i] = (uintptr_t)underflow_code;
-    *sp = (uintptr_t)top;
-}
-
-void jit_reset_returns(struct vcpu *c)
-{
-    if (c->jit.code_sp)
-        stack_reset((u8 *)c->jit.stack, &c->jit.code_sp);
-}
-
-void jit_returns_push(struct vcpu *c)
-{
-    u64 *sp = (u64 *)(uintptr_t)c->jit.code_sp;
-    if (!sp)
-        return;
-    if ((u8 *)sp - c->jit.stack < 4096) {
-        jit_reset_returns(c);
-        return;
-    }
-    *--sp = (uintptr_t)underflow_code;
-    c->jit.code_sp = (uintptr_t)sp;
-}
-
-void jit_returns_pop(struct vcpu *c)
-{
-    if (c->jit.code_sp && c->jit.code_sp < (uintptr_t)c->jit.stack + STACK_BYTES - 4096)
-        c->jit.code_sp += 8;
-}
-
-static u8 *stack_new(void)
-{
-    u8 *m = mmap(NULL, STACK_BYTES + 2 * GUARD_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (m == MAP_FAILED || mprotect(m + GUARD_BYTES, STACK_BYTES, PROT_READ | PROT_WRITE))
-        return NULL;
-    return m + GUARD_BYTES;
-}
-
-static struct sigaction old_action;
-
-/* A call of translated code ran off the end of its stack: it is executed again on an empty one. Everything else is not
- * ours: it happens again and finds who was there before. */
-static void on_segv(int sig, siginfo_t *info, void *context)
-{
-    ucontext_t *u = context;
-    u8 *at = info->si_addr, *low = return_stack;
-    if (low && at < low && at >= low - GUARD_BYTES) {
-        u64 sp;
-        stack_reset(low, &sp);
-        u->uc_mcontext.regs[RETURNS] = sp;
-        return;
-    }
-    sigaction(sig, &old_action, NULL);
-}
-
-static bool install_handler(void)
-{
-    struct sigaction sa = { .sa_sigaction = on_segv, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
-    return !sigaction(SIGSEGV, &sa, &old_action);
-}
+void entry_set_returns(void *context, u64 sp) { ((ucontext_t *)context)->uc_mcontext.regs[RETURNS] = sp; }
 
 /* --- pieces --------------------------------------------------------------------------------------------------------- */
 
@@ -511,35 +442,11 @@ static void write_interp(struct emit *e, u32 leave)
     reason(e, LEAVE_RETURN, leave);
 }
 
-/* What segments that are not flat allow, for limit_and_base in emit_mem.c. */
-static void refresh_room(struct vcpu *c)
-{
-    for (unsigned s = 0; s < SEG_COUNT; s++) {
-        const struct segment *seg = &c->seg[s];
-        bool code = seg->attr & SEG_CODE, real = !in_protected_mode(c);
-        bool up = code || !(seg->attr & SEG_E);
-        bool ok = !seg->unusable && !c->access_checks && (up || real);
-        c->jit_room[0][s] = ok && (!code || seg->attr & SEG_W || real) ? (u64)seg->limit + 1 : 0;
-        c->jit_room[1][s] = ok && !code && seg->attr & SEG_W ? (u64)seg->limit + 1 : 0;
-        if (ok && real)
-            c->jit_room[1][s] = (u64)seg->limit + 1;
-    }
-}
-
-/* jit_step_call, which may have changed segments. */
-static const void *step_call(struct vcpu *c, const struct code_call *call)
-{
-    const void *code = jit_step_call(c, call);
-    if (code && c->code_size != 8)
-        refresh_room(c);
-    return code;
-}
-
 /* X0 = struct code_call; flags in memory. Goes on where jit_step_call says, perhaps in another view. */
 static void write_step(struct emit *e, u32 leave_stored)
 {
     fixed_places.step = e->at;
-    call_with_state(e, (const void *)step_call);
+    call_with_state(e, (const void *)jit_step_call);
     u32 out = branch_zero(e, true, X0, false);
     returns(e, false);
     load_sites(e);
@@ -589,17 +496,6 @@ u32 entry_init(struct jit *j, u8 *rw, u8 *rx, u32 room)
 
 enum leave_reason entry_enter(struct vcpu *c, const void *code)
 {
-    if (!c->jit.code_sp) {
-        return_stack = stack_new();
-        c->jit.stack = return_stack;
-        if (!return_stack || !install_handler()) {
-            fprintf(stderr, "shadow86: no memory for the translator's stack\n");
-            abort();
-        }
-        stack_reset(return_stack, &c->jit.code_sp);
-    }
-    return_stack = c->jit.stack;
-    if (c->code_size != 8)
-        refresh_room(c);
+    jit_code_ready(c, &host_backend);
     return enter_code(c, code);
 }

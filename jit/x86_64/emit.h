@@ -93,6 +93,8 @@ struct fixed_code {
 extern const struct fixed_code *fixed;
 u32 entry_init(struct jit *j, u8 *rw, u8 *rx, u32 room);
 enum leave_reason entry_enter(struct vcpu *c, const void *code);
+void entry_set_returns(void *context, u64 sp);
+extern const void *underflow_code;
 enum { SCRATCH_COUNT = 3 };
 extern const u8 scratch_regs[SCRATCH_COUNT];
 

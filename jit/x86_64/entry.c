@@ -9,19 +9,15 @@
  *   vectors, MXCSR      only if jit.vec_state says that they are loaded (need); on a miss they are kept
  *   x87                 only if jit.x87_state says so; C code does not use the x87, so a miss leaves them alone
  *
- * Stacks. RSP of translated code is its return-address stack (return_stack below): a call pushes its landing there, and
- * leaving keeps it. At its bottom stands the address of `underflow`, which looks the popped address up. Both ends lie in
- * front of pages without access; a call that runs into the lower one is repaired by the signal handler, which
- * starts the stack anew. C runs on its own stack.
+ * Stacks. RSP of translated code is its return-address stack (jit/enter.c): a call pushes its landing there, and leaving
+ * keeps it. At its bottom stands the address of `underflow`, which looks the popped address up. C runs on its own stack.
  */
 #include "jit/x86_64/emit.h"
 
 #include <cpuid.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <ucontext.h>
 
 bool host_has_bmi2, host_has_avx;
@@ -30,80 +26,9 @@ static struct fixed_code fixed_places;
 const struct fixed_code *fixed = &fixed_places;
 static u32 place_enter, place_underflow;
 static enum leave_reason (*enter_code)(struct vcpu *c, const void *code);
-static const void *underflow_code;
+const void *underflow_code;
 
-/* --- the return-address stack ------------------------------------------------------------------------------------- */
-
-enum { STACK_BYTES = 1 << 20, GUARD_BYTES = 1 << 16 };
-static _Thread_local u8 *return_stack;     /* lowest usable byte */
-
-static void stack_reset(u8 *low, u64 *sp)
-{
-    u64 *top = (u64 *)(low + STACK_BYTES - 4096);
-    for (unsigned i = 0; i < 4; i++)
-        top[i] = (uintptr_t)underflow_code;
-    *sp = (uintptr_t)top;
-}
-
-void jit_reset_returns(struct vcpu *c)
-{
-    if (c->jit.code_sp)
-        stack_reset((u8 *)c->jit.stack, &c->jit.code_sp);
-}
-
-void jit_returns_push(struct vcpu *c)
-{
-    u64 *sp = (u64 *)(uintptr_t)c->jit.code_sp;
-    if (!sp)
-        return;
-    if ((u8 *)sp - c->jit.stack < 4096) {
-        jit_reset_returns(c);
-        return;
-    }
-    *--sp = (uintptr_t)underflow_code;
-    c->jit.code_sp = (uintptr_t)sp;
-}
-
-void jit_returns_pop(struct vcpu *c)
-{
-    if (c->jit.code_sp && c->jit.code_sp < (uintptr_t)c->jit.stack + STACK_BYTES - 4096)
-        c->jit.code_sp += 8;
-}
-
-static u8 *stack_new(void)
-{
-    u8 *m = mmap(NULL, STACK_BYTES + 2 * GUARD_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (m == MAP_FAILED || mprotect(m + GUARD_BYTES, STACK_BYTES, PROT_READ | PROT_WRITE))
-        return NULL;
-    return m + GUARD_BYTES;
-}
-
-static struct sigaction old_action;
-
-/* A call of translated code ran off the end of its stack: it is executed again on an empty one. Everything else is not
- * ours: it happens again and finds who was there before. */
-static void on_segv(int sig, siginfo_t *info, void *context)
-{
-    ucontext_t *u = context;
-    u8 *at = info->si_addr, *low = return_stack;
-    if (low && at < low && at >= low - GUARD_BYTES) {
-        u64 sp;
-        stack_reset(low, &sp);
-        u->uc_mcontext.gregs[REG_RSP] = (greg_t)sp;
-        return;
-    }
-    sigaction(sig, &old_action, NULL);
-}
-
-static bool install_handler(void)
-{
-    static _Thread_local u8 alternate[1 << 16];
-    stack_t old, st = { .ss_sp = alternate, .ss_size = sizeof alternate };
-    struct sigaction sa = { .sa_sigaction = on_segv, .sa_flags = SA_SIGINFO | SA_ONSTACK | SA_NODEFER };
-    if (sigaltstack(NULL, &old) || (old.ss_flags & SS_DISABLE && sigaltstack(&st, NULL)))
-        return false;
-    return !sigaction(SIGSEGV, &sa, &old_action);
-}
+void entry_set_returns(void *context, u64 sp) { ((ucontext_t *)context)->uc_mcontext.gregs[REG_RSP] = (greg_t)sp; }
 
 /* --- pieces --------------------------------------------------------------------------------------------------------- */
 
@@ -633,34 +558,8 @@ u32 entry_init(struct jit *j, u8 *rw, u8 *rx, u32 room)
     return size;
 }
 
-/* What segments that are not flat allow, for limit_and_base in emit_mem.c. */
-static void refresh_room(struct vcpu *c)
-{
-    for (unsigned s = 0; s < SEG_COUNT; s++) {
-        const struct segment *seg = &c->seg[s];
-        bool code = seg->attr & SEG_CODE, real = !in_protected_mode(c);
-        bool up = code || !(seg->attr & SEG_E);
-        bool ok = !seg->unusable && !c->access_checks && (up || real);
-        c->jit_room[0][s] = ok && (!code || seg->attr & SEG_W || real) ? (u64)seg->limit + 1 : 0;
-        c->jit_room[1][s] = ok && !code && seg->attr & SEG_W ? (u64)seg->limit + 1 : 0;
-        if (ok && real)
-            c->jit_room[1][s] = (u64)seg->limit + 1;
-    }
-}
-
 enum leave_reason entry_enter(struct vcpu *c, const void *code)
 {
-    if (!c->jit.code_sp) {
-        return_stack = stack_new();
-        c->jit.stack = return_stack;
-        if (!return_stack || !install_handler()) {
-            fprintf(stderr, "shadow86: no memory for the translator's stack\n");
-            abort();
-        }
-        stack_reset(return_stack, &c->jit.code_sp);
-    }
-    return_stack = c->jit.stack;
-    if (c->code_size != 8)
-        refresh_room(c);
+    jit_code_ready(c, &host_backend);
     return enter_code(c, code);
 }
