@@ -80,6 +80,7 @@ struct lazy_flags { u64 zero, sign, carry; };
 
 /* What translated code (jit/) keeps in the vCPU beside the guest's own state; see jit/ir.h and jit/backend.h. Reached with
  * short displacements, so it stands right behind the general registers. */
+enum { JIT_POINTERS = 7 /* what short displacements reach, on x86-64 */ };
 struct jit_hot {
     u64 pc;                 /* RIP of byte 0 of the page on which the running unit starts */
     _Atomic u64 genkey;     /* added to pc where a link proves that its page is still mapped: dispatch.c. While poll is set, no_key: no
@@ -89,9 +90,10 @@ struct jit_hot {
     u8 vec_state;           /* 1: vector registers and MXCSR are in the host's registers; 2: and the upper halves */
     u8 x87_state;           /* 1: x87 registers are in the host's */
     u8 spare[2];
+    u64 pointer[JIT_POINTERS];  /* that one unit of translated code keeps for itself: IR_OP_again */
+    u64 flag_a, flag_b;     /* which flags may need */
     u64 temp[4];
     u64 code_sp, host_sp;   /* stack pointers: return addresses of translated code; C */
-    u64 flag_a, flag_b;     /* which may need these */
     void *left;             /* what belongs to the reason for leaving */
     struct jit *jit;        /* NULL: none, the interpreter alone */
     u64 reload;             /* a host address that goes on from C */

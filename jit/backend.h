@@ -32,6 +32,7 @@ struct backend {
     /* Temporaries that pass_group may keep alive from one guest instruction to another; 0: none, no grouping. As many host
      * registers fewer are left for what single guest instructions need. */
     u8 group_pointers;
+    u8 kept_pointers;       /* others that it can keep in memory at a time, for IR_OP_again; 0: it does not emit that */
     bool self_checks;       /* it emits code, same, and IR_APART */
     /* Writes the host's fixed code (entry, leaving, miss paths) at the start of the cache; returns its size in bytes, 0 if it
      * does not fit. Called once per cache. */

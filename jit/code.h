@@ -66,6 +66,9 @@ struct code_self {
     u8 was[];
 };
 
+/* In sets of guest instructions, by their offsets: which of 64. */
+static inline u64 jit_group_bit(s32 offset) { return (u64)1 << ((u32)offset * 0x9e3779b1u >> 26); }
+
 struct code_range { gpa at; u32 bytes; };   /* on one page */
 enum { CODE_RANGES = 6 };
 

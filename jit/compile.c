@@ -62,7 +62,9 @@ static bool make_ir(struct jit *j, gpa pa, const u8 *host, struct translate_resu
 {
     struct pass_env env = { .j = j, .c = j->cpu, .pa = pa, .host = host, .ranges = r, .opt = &j->opt,
                             .keep_flags = j->keep_flags || j->self.on,
-                            .group_pointers = j->no_group[dispatch_slot(pa)] == pa ? 0 : j->backend->group_pointers };
+                            .group_pointers = j->backend->group_pointers, .kept_pointers = j->backend->kept_pointers };
+    if (j->no_group[dispatch_slot(pa)].pa == pa)
+        env.no_group = j->no_group[dispatch_slot(pa)].at;
     if (!translate_unit(j, j->cpu, &j->ir, pa, host, r)) {
         stats_reason(j, r->reason);
         return false;

@@ -442,13 +442,17 @@ void jit_run(struct vcpu *c)
 /* --- what code calls --------------------------------------------------------------------------------------------------------- */
 
 /* Accesses off one base are checked together, which fails if they straddle two pages: a stack frame in the wrong place would make
- * its function leave all the time. So the unit is made again without. */
-static void note_straddle(struct jit *j, struct code_unit *u)
+ * its function leave all the time. So the unit is made again without that group. */
+static void note_straddle(struct jit *j, struct code_unit *u, s32 offset)
 {
     enum { ENOUGH = 16 };
     if (u->dead || ++u->straddles < ENOUGH)
         return;
-    j->no_group[dispatch_slot(u->pa)] = u->pa;
+    __typeof__(j->no_group[0]) *no = &j->no_group[dispatch_slot(u->pa)];
+    if (no->pa != u->pa)
+        no->at = 0;
+    no->pa = u->pa;
+    no->at |= jit_group_bit(offset);
     unit_kill(j, u);
 }
 
@@ -490,7 +494,7 @@ u8 *jit_miss(struct vcpu *c, gla a, const struct code_access *data)
     else if (ok)
         p = mmu_host(&c->mmu, a, access.bytes, access.access == IR_READ ? ACCESS_READ : ACCESS_WRITE, access.view);
     if (straddles && access.span && !p)
-        note_straddle(j, access.unit);
+        note_straddle(j, access.unit, access.offset);
     if (!p || c->mmu.fetch_epoch[c->mmu.view] != j->epoch) {
         j->count.misses_to_step++;
         return NULL;

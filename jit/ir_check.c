@@ -42,6 +42,7 @@ static const struct rule { u8 d, a, b, sizes, bits, imm; } rules[IR_OP_COUNT] = 
     [IR_OP_setcc]   = { REG,  N,     N,     S1,        0,             0 },
     [IR_OP_cdq]     = { N,    N,     N,     S248,      0,             0 },
     [IR_OP_ptr]     = { T,    GT|B|N, GT|N, SIZE_PTR,  IR_ALIGN | IR_TLB | IR_SPAN | IR_APART, 0 },
+    [IR_OP_again]   = { T,    M,     N,     SIZE_PTR,  0,             0 },
     [IR_OP_code]    = { T,    N,     N,     SIZE_PTR,  0,             0 },
     [IR_OP_same]    = { M,    I,     N,     S1248,     0,             0 },
     [IR_OP_get]     = { GT,   N,     N,     SIZE_FIELD, 0,            0 },
@@ -184,6 +185,8 @@ static bool check_memory(struct check *k, unsigned slot)
     s64 bytes = ins->op == IR_OP_insn ? 1 : slot_size(ins, slot);
     if (ins->disp < 0 || ins->disp + bytes > ptr->size)
         return wrong(k, "the access is outside of the %u bytes that t%u stands for", ptr->size, t);
+    if (ins->op == IR_OP_again && (ptr->op != IR_OP_ptr || ptr->d != ins->p || ins->disp || ins->size != ptr->size))
+        return wrong(k, "t%u is not all that a ptr has defined", t);
     bool writes = ins->op != IR_OP_insn && (role == IR_ROLE_W || role == IR_ROLE_X);
     if (writes && ptr->cc == IR_READ)
         return wrong(k, "t%u is for reading only", t);
@@ -260,8 +263,9 @@ static bool check_operands(struct check *k)
         ir_val v = slot_value(ins, slot);
         if (!ir_is_temp(v) || (role != IR_ROLE_W && !(ins->op == IR_OP_insn && slot == 0)))
             continue;
-        k->temp[v - IR_T] = ins->op == IR_OP_ptr || ins->op == IR_OP_code ? TEMP_PTR : TEMP_VALUE;
-        k->made_by[v - IR_T] = (u16)(ins - k->u->ins);
+        bool again = ins->op == IR_OP_again;
+        k->temp[v - IR_T] = again || ins->op == IR_OP_ptr || ins->op == IR_OP_code ? TEMP_PTR : TEMP_VALUE;
+        k->made_by[v - IR_T] = again ? k->made_by[ins->p - IR_T] : (u16)(ins - k->u->ins);
     }
     return true;
 }

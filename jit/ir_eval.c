@@ -189,6 +189,14 @@ static enum next ev_ptr(struct eval *e)
     return host && !(ins->bits & IR_APART && is_own_code(e, host, ins->size)) ? NEXT : LEAVE;
 }
 
+static enum next ev_again(struct eval *e)
+{
+    unsigned d = e->ins->d - IR_T, p = e->ins->p - IR_T;
+    e->temp[d] = e->temp[p];
+    e->address[d] = e->address[p];
+    return NEXT;
+}
+
 static enum next ev_code(struct eval *e)
 {
     const u8 *host = code_host(e, e->ins->disp);
@@ -577,7 +585,7 @@ static enum next ev_count(struct eval *e)
 #define ROW(op, fn) [IR_OP_##op] = ev_##fn,
 static eval_fn *const functions[IR_OP_COUNT] = {
     ROW(mov, mov) ROW(movzx, movzx) ROW(movsx, movsx) ROW(lea, lea) ROW(xchg, xchg) ROW(bswap, bswap) ROW(cmov, cmov)
-    ROW(setcc, setcc) ROW(cdq, cdq) ROW(ptr, ptr) ROW(code, code) ROW(same, same) ROW(get, get) ROW(put, put)
+    ROW(setcc, setcc) ROW(cdq, cdq) ROW(ptr, ptr) ROW(again, again) ROW(code, code) ROW(same, same) ROW(get, get) ROW(put, put)
     ROW(add, add) ROW(or, or) ROW(adc, adc) ROW(sbb, sbb) ROW(and, and) ROW(sub, sub) ROW(xor, xor) ROW(cmp, cmp)
     ROW(test, test) ROW(inc, inc) ROW(dec, dec) ROW(neg, neg) ROW(not, not) ROW(xadd, xadd) ROW(cmpxchg, cmpxchg)
     ROW(imul, imul) ROW(imul3, imul3) ROW(mul, mul) ROW(imul1, imul1) ROW(div, div) ROW(idiv, idiv)

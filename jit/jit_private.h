@@ -94,7 +94,8 @@ struct jit {
     u64 started_ns;
     struct jit_check *check;        /* check.c */
 
-    gpa no_group[4096];             /* units whose grouped accesses straddled pages, by their address: dispatch.c */
+    /* Units whose grouped accesses straddled pages, by their address, and at which guest instructions: jit_group_bit. dispatch.c */
+    struct { gpa pa; u64 at; } no_group[4096];
     gpa no_unit[256];               /* instructions on two pages that cannot be units, by their address */
 
     /* selfcheck.c */

@@ -20,12 +20,15 @@
  * write access, since the page may be read-only for good, unless a write is certain to follow: no exit between.
  *
  * Addresses are followed as (root, displacement): each guest register and temporary starts as a root of its own,
- * moves and sums pass it on, any other write makes a new root. Segments need not be equal but flat (base 0, no limit,
+ * moves and sums pass it on, any other write makes a new root. A register and an index with its scale are a root, too. Segments need not be equal but flat (base 0, no limit,
  * no alignment checks, no data breakpoints: all in the mode word); so an address that wraps at its width is at a
  * page's end, and the check fails. Accesses that must be aligned keep their own ptr.
  *
- * A grouped pointer lives from guest instruction to guest instruction and holds a host register meanwhile: no more than
- * pass_env.group_pointers at a time. Of groups that overlap those with most members win.
+ * Of the groups that overlap those with most members have their pointer in a host register from guest instruction to guest
+ * instruction, no more than pass_env.group_pointers at a time. Others keep it in memory, pass_env.kept_pointers at a time: each
+ * member's ptr becomes `again`, which costs a load that waits for nothing.
+ *
+ * A group that turned out to straddle pages is not made again: pass_env.no_group.
  *
  * needs: nothing (fold makes addresses comparable)   breaks: nothing
  */
@@ -33,7 +36,9 @@
 
 #include <string.h>
 
-enum { GROUP_SPAN = 128, MAX_ACCESSES = 96, NO_GROUP = 255 };
+enum { GROUP_SPAN = 128, MAX_ACCESSES = 96, MAX_PAIRS = 32, NO_GROUP = 255 };
+
+enum holder { NOT_CHOSEN, IN_REGISTER, IN_MEMORY };
 
 struct place { u16 root; s64 disp; };
 
@@ -48,15 +53,19 @@ struct group {
     u16 first, last;        /* operations: its ptr; last use of a member */
     u8 addrsize, access, seg;   /* seg: of a write, if there is one (CS is flat for reads only) */
     u8 members, head, tail; /* accesses */
-    bool chosen;
+    u8 chosen;              /* enum holder */
     s64 low, high;          /* places */
 };
+
+/* Two registers and how they are added: the root of addresses with an index. */
+struct pair { u16 a, b; u8 scale; u16 root; };
 
 struct grouping {
     struct ir_unit *u;
     struct place value[IR_T + IR_MAX_TEMPS];
     u16 roots, epoch, exits;
-    unsigned accesses, groups;
+    unsigned accesses, groups, pairs;
+    struct pair pair[MAX_PAIRS];
     struct member access[MAX_ACCESSES];
     struct group group[MAX_ACCESSES];
     u16 last_use[IR_MAX_TEMPS];         /* as a pointer */
@@ -72,9 +81,36 @@ static void new_epoch(struct grouping *g)
     g->epoch++;
     for (unsigned r = 0; r < 16; r++)
         new_root(g, (ir_val)(IR_G + r));
+    new_root(g, IR_PC);
+    new_root(g, IR_NONE);
+    g->pairs = 0;
 }
 
-static bool has_place(ir_val v) { return ir_is_gpr(v) || ir_is_temp(v); }
+static bool has_place(ir_val v) { return ir_is_gpr(v) || ir_is_temp(v) || v == IR_PC; }
+static bool is_place(ir_val v) { return v == IR_NONE || has_place(v); }
+
+static u16 root_of_pair(struct grouping *g, u16 a, u16 b, u8 scale)
+{
+    for (unsigned i = 0; i < g->pairs; i++)
+        if (g->pair[i].a == a && g->pair[i].b == b && g->pair[i].scale == scale)
+            return g->pair[i].root;
+    if (g->pairs < MAX_PAIRS)
+        g->pair[g->pairs++] = (struct pair){ a, b, scale, g->roots };
+    return g->roots++;
+}
+
+/* Where the bytes of a ptr are. */
+static struct place place_of(struct grouping *g, const struct ir_ins *ins)
+{
+    struct place p = g->value[ins->a];
+    if (ins->b != IR_NONE) {
+        const struct place *index = &g->value[ins->b];
+        p.root = root_of_pair(g, p.root, index->root, ins->scale);
+        p.disp = (s64)((u64)p.disp + ((u64)index->disp << ins->scale));
+    }
+    p.disp = (s64)((u64)p.disp + (u64)(s64)ins->disp);
+    return p;
+}
 
 /* What the operation makes of d as a place, if it is a move, a sum or a step. */
 static bool result_place(const struct grouping *g, const struct ir_ins *ins, struct place *p)
@@ -130,6 +166,8 @@ static void find_uses(struct grouping *g)
             if (ir_is_temp(v) && (k != 0 || ins->op != IR_OP_ptr))
                 g->other_use[v - IR_T] = true;
         }
+        if (ins->op == IR_OP_again)
+            g->other_use[ins->p - IR_T] = true;
         if (ins->op == IR_OP_ptr)
             g->last_use[ins->d - IR_T] = (u16)i;
         if (ir_is_temp(ins->p))
@@ -139,15 +177,15 @@ static void find_uses(struct grouping *g)
 
 static bool can_group(const struct grouping *g, const struct ir_ins *ins)
 {
-    return ins->op == IR_OP_ptr && ins->b == IR_NONE && has_place(ins->a) && ir_is_temp(ins->d) &&
+    return ins->op == IR_OP_ptr && is_place(ins->a) && is_place(ins->b) && ir_is_temp(ins->d) &&
            !(ins->bits & (IR_ALIGN | IR_TLB)) && mode_flat_for(g->u->mode, ins->size2, ins->cc) &&
            ins->size <= GROUP_SPAN && !g->other_use[ins->d - IR_T];
 }
 
-static bool joins(const struct grouping *g, const struct group *x, const struct ir_ins *ins, s64 place)
+static bool joins(const struct grouping *g, const struct group *x, const struct ir_ins *ins, struct place p)
 {
-    s64 low = place < x->low ? place : x->low, high = place + ins->size > x->high ? place + ins->size : x->high;
-    if (x->root != g->value[ins->a].root || x->epoch != g->epoch || x->addrsize != ins->addrsize ||
+    s64 low = p.disp < x->low ? p.disp : x->low, high = p.disp + ins->size > x->high ? p.disp + ins->size : x->high;
+    if (x->root != p.root || x->epoch != g->epoch || x->addrsize != ins->addrsize ||
         high - low > GROUP_SPAN)
         return false;
     if (!pass_fits(g->u->ins[x->first].disp + (low - g->access[x->head].place)))
@@ -181,16 +219,16 @@ static void add_access(struct grouping *g, unsigned i)
     if (g->accesses == MAX_ACCESSES)
         return;
     unsigned a = g->accesses++;
-    const struct place *p = &g->value[ins->a];
-    g->access[a] = (struct member){ (u16)i, g->last_use[ins->d - IR_T], NO_GROUP, NO_GROUP, p->disp + ins->disp };
+    struct place p = place_of(g, ins);
+    g->access[a] = (struct member){ (u16)i, g->last_use[ins->d - IR_T], NO_GROUP, NO_GROUP, p.disp };
     for (unsigned n = g->groups; n-- > 0;)
-        if (joins(g, &g->group[n], ins, g->access[a].place)) {
+        if (joins(g, &g->group[n], ins, p)) {
             join(g, n, a, ins);
             return;
         }
     g->access[a].group = (u8)g->groups;
     g->group[g->groups++] = (struct group){
-        .root = p->root, .epoch = g->epoch, .exits = g->exits, .first = (u16)i, .last = g->access[a].last_use,
+        .root = p.root, .epoch = g->epoch, .exits = g->exits, .first = (u16)i, .last = g->access[a].last_use,
         .addrsize = ins->addrsize, .access = ins->cc, .seg = ins->size2, .members = 1, .head = (u8)a, .tail = (u8)a,
         .low = g->access[a].place, .high = g->access[a].place + ins->size };
 }
@@ -214,33 +252,36 @@ static void find_groups(struct grouping *g)
 
 /* --- choosing and rewriting --- */
 
-/* At most `limit` chosen groups may hold a pointer at any operation: the one that begins last among those that overlap
- * sees them all. */
-static bool fits_in(const struct grouping *g, const struct group *x, unsigned limit)
+/* At most `limit` groups may have such a holder at any operation: the one that begins last among those that overlap sees them
+ * all. */
+static bool fits_in(const struct grouping *g, const struct group *x, enum holder holder, unsigned limit)
 {
     for (unsigned k = 0; k <= g->groups; k++) {
         const struct group *y = k < g->groups ? &g->group[k] : x;
-        if ((y != x && !y->chosen) || y->first > x->last || y->last < x->first)
+        if ((y != x && y->chosen != holder) || y->first > x->last || y->last < x->first)
             continue;
         unsigned at = y->first > x->first ? y->first : x->first, live = 0;
         for (unsigned j = 0; j < g->groups; j++)
-            live += g->group[j].chosen && g->group[j].first <= at && at <= g->group[j].last;
+            live += g->group[j].chosen == holder && g->group[j].first <= at && at <= g->group[j].last;
         if (live >= limit)
             return false;
     }
     return true;
 }
 
-static void choose(struct grouping *g, unsigned limit)
+static void choose(struct grouping *g, enum holder holder, unsigned limit, u64 no_group)
 {
     unsigned most = 0;
-    for (unsigned n = 0; n < g->groups; n++)
-        if (g->group[n].members > most)
+    for (unsigned n = 0; n < g->groups && limit; n++)
+        if (!g->group[n].chosen && g->group[n].members > most)
             most = g->group[n].members;
     for (; most >= 2; most--)
-        for (unsigned n = 0; n < g->groups; n++)
-            if (g->group[n].members == most && fits_in(g, &g->group[n], limit))
-                g->group[n].chosen = true;
+        for (unsigned n = 0; n < g->groups; n++) {
+            struct group *x = &g->group[n];
+            if (x->members == most && !x->chosen &&
+                !(no_group & jit_group_bit(g->u->offset[g->u->ins[x->first].gi])) && fits_in(g, x, holder, limit))
+                x->chosen = (u8)holder;
+        }
 }
 
 /* The pointer that replaces each temporary, and what to add to displacements off it. */
@@ -264,14 +305,22 @@ static bool copy_will_do(const struct grouping *g, const struct group *x)
     return x->access == IR_READ && pointers < JIT_STRADDLES;
 }
 
+static void reload(struct ir_ins *ins, ir_val first, u8 size)
+{
+    *ins = (struct ir_ins){ .op = IR_OP_again, .size = size, .gi = ins->gi, .d = ins->d, .a = IR_MEM, .p = first, .flive = ins->flive };
+}
+
 static void rewrite(struct grouping *g, const struct group *x, struct moved *moved)
 {
     struct ir_ins *first = &g->u->ins[x->first];
     for (unsigned a = x->head; a != NO_GROUP; a = g->access[a].next) {
         struct ir_ins *ins = &g->u->ins[g->access[a].at];
-        moved[ins->d - IR_T] = (struct moved){ first->d, (s32)(g->access[a].place - x->low) };
-        if (ins != first)
+        ir_val to = x->chosen == IN_REGISTER ? first->d : ins->d;
+        moved[ins->d - IR_T] = (struct moved){ to, (s32)(g->access[a].place - x->low) };
+        if (ins != first && x->chosen == IN_REGISTER)
             pass_remove(ins);
+        else if (ins != first)
+            reload(ins, first->d, (u8)(x->high - x->low));
     }
     first->disp += (s32)(x->low - g->access[x->head].place);
     first->size = (u8)(x->high - x->low);
@@ -294,12 +343,13 @@ void pass_group(struct ir_unit *u, struct pass_env *env)
     struct grouping g;
     struct moved moved[IR_MAX_TEMPS];
     bool any = false;
-    if (!env->opt->group || !env->group_pointers || !several_accesses(u))
+    if (!env->opt->group || env->group_pointers + env->kept_pointers == 0 || !several_accesses(u))
         return;
     g.u = u;
     find_uses(&g);
     find_groups(&g);
-    choose(&g, env->group_pointers);
+    choose(&g, IN_REGISTER, env->group_pointers, env->no_group);
+    choose(&g, IN_MEMORY, env->kept_pointers, env->no_group);
     memset(moved, 0, u->temps * sizeof(moved[0]));
     for (unsigned n = 0; n < g.groups; n++)
         if (g.group[n].chosen) {
@@ -310,7 +360,7 @@ void pass_group(struct ir_unit *u, struct pass_env *env)
         return;
     for (unsigned i = 0; i < u->count; i++) {
         struct ir_ins *ins = &u->ins[i];
-        if (!ir_is_temp(ins->p) || !moved[ins->p - IR_T].to)
+        if (!ir_is_temp(ins->p) || ins->op == IR_OP_again || !moved[ins->p - IR_T].to)
             continue;
         ins->disp += moved[ins->p - IR_T].add;
         ins->p = moved[ins->p - IR_T].to;

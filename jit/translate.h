@@ -94,7 +94,8 @@ struct pass_env {
     struct translate_result *ranges;    /* a pass that looks at more guest code adds it here */
     const struct jit_options *opt;
     bool keep_flags;                /* as with liveness=off */
-    unsigned group_pointers;        /* of the backend; 0: no groups */
+    unsigned group_pointers, kept_pointers;     /* of the backend; both 0: no groups */
+    u64 no_group;                   /* guest instructions whose ptr may not be a group's first: jit_group_bit */
 };
 struct pass { const char *name; void (*run)(struct ir_unit *u, struct pass_env *env); };
 extern const struct pass passes[];

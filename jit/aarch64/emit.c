@@ -146,6 +146,10 @@ static void find_last_uses(struct emit *e)
     for (unsigned i = 0; i < e->u->count; i++) {
         const struct ir_ins *ins = &e->u->ins[i];
         note_use(e, ins->d, i);
+        if (ins->op == IR_OP_again) {       /* not a use of p's register */
+            e->kept_until[ins->p - IR_T] = (u16)i;
+            continue;
+        }
         note_use(e, ins->a, i);
         note_use(e, ins->b, i);
         note_use(e, ins->c, i);
@@ -230,6 +234,7 @@ bool emit_unit(struct jit *j, u8 *rw, const struct ir_unit *u, struct code_unit 
     e->end = at + room;
     e->tails = e->links = 0;
     memset(e->temp_reg, NO_REG, u->temps);
+    memset(e->kept_until, 0, u->temps * sizeof(e->kept_until[0]));
     find_last_uses(e);
     out->profiles = 0;
     out->profile = out->executed ? code_alloc(j, u->count * sizeof(struct code_profile)) : NULL;

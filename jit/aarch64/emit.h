@@ -70,8 +70,11 @@ struct emit {
     u8 flags;                       /* enum flags_at */
     bool inverted;                  /* FLAGS_HOST: C is not CF but its inverse */
     u8 taken;                       /* scratch registers in use, a bit each */
+    u8 kept;                        /* elements of vcpu.jit.pointer in use, a bit each */
     u8 temp_reg[IR_MAX_TEMPS];      /* host register of a temporary, NO_REG: not yet, no more */
     u16 last_use[IR_MAX_TEMPS];     /* index of the last operation that names it */
+    u16 kept_until[IR_MAX_TEMPS];   /* of a pointer that is kept in memory: index of its last `again`; 0: it is not */
+    u8 kept_in[IR_MAX_TEMPS];       /* which of vcpu.jit.pointer */
     u16 index;                      /* of ins */
     u16 tails, links;
     struct tail tail[MAX_TAILS];

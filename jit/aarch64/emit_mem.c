@@ -194,6 +194,21 @@ static void check_apart(struct emit *e, const struct ir_ins *ins, unsigned p)
     emit_fill(e, apart, e->at);
 }
 
+static u32 kept_at(unsigned n) { return VCPU_OFF(jit.pointer[0]) + n * 8; }
+
+/* The pointer is needed again when p has become free. */
+static void keep(struct emit *e, const struct ir_ins *ins, unsigned p)
+{
+    unsigned n = (unsigned)__builtin_ctz(~(u32)e->kept);
+    if (n >= JIT_POINTERS) {
+        e->full = true;
+        return;
+    }
+    e->kept |= (u8)(1 << n);
+    e->kept_in[ins->d - IR_T] = (u8)n;
+    store(e, 8, p, kept_at(n));
+}
+
 void emit_ptr(struct emit *e, const struct ir_ins *ins)
 {
     unsigned p = emit_scratch(e);
@@ -205,6 +220,17 @@ void emit_ptr(struct emit *e, const struct ir_ins *ins)
         check_site(e, ins, address, p);
     if (ins->bits & IR_APART)
         check_apart(e, ins, p);
+    if (e->kept_until[ins->d - IR_T])
+        keep(e, ins, p);
+}
+
+void emit_again(struct emit *e, const struct ir_ins *ins)
+{
+    unsigned d = emit_scratch(e), n = e->kept_in[ins->p - IR_T];
+    e->temp_reg[ins->d - IR_T] = (u8)d;
+    load(e, 8, d, kept_at(n));
+    if (e->kept_until[ins->p - IR_T] == e->index)
+        e->kept &= (u8)~(1 << n);
 }
 
 /* --- units that check themselves ------------------------------------------------------------------------------------ */

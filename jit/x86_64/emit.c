@@ -162,8 +162,18 @@ void emit_defined(struct emit *e, ir_val v, unsigned reg, unsigned size)
 
 static void note_use(struct emit *e, ir_val v, unsigned index)
 {
-    if (ir_is_temp(v))
-        e->last_use[v - IR_T] = (u16)index;
+    if (!ir_is_temp(v))
+        return;
+    e->last_use[v - IR_T] = e->reach[v - IR_T] = (u16)index;
+    if (e->again_of[v - IR_T])
+        e->reach[e->again_of[v - IR_T] - IR_T] = (u16)index;
+}
+
+static void note_again(struct emit *e, const struct ir_ins *ins, unsigned index)
+{
+    e->again_of[ins->d - IR_T] = ins->p;
+    e->kept_until[ins->p - IR_T] = (u16)index;
+    note_use(e, ins->d, index);
 }
 
 static void find_last_uses(struct emit *e)
@@ -171,6 +181,10 @@ static void find_last_uses(struct emit *e)
     for (unsigned i = 0; i < e->u->count; i++) {
         const struct ir_ins *ins = &e->u->ins[i];
         e->pointers += ins->op == IR_OP_ptr;
+        if (ins->op == IR_OP_again) {
+            note_again(e, ins, i);
+            continue;
+        }
         note_use(e, ins->d, i);
         note_use(e, ins->a, i);
         note_use(e, ins->b, i);
@@ -312,6 +326,8 @@ bool emit_unit(struct jit *j, u8 *rw, const struct ir_unit *u, struct code_unit 
     e->end = at + room;
     e->tails = e->links = e->differs = 0;
     memset(e->temp_reg, NO_REG, u->temps);
+    memset(e->again_of, 0, u->temps * sizeof(e->again_of[0]));
+    memset(e->kept_until, 0, u->temps * sizeof(e->kept_until[0]));
     find_last_uses(e);
     out->profiles = 0;
     out->profile = out->executed ? code_alloc(j, e->pointers * sizeof(struct code_profile)) : NULL;

@@ -70,11 +70,17 @@ struct emit {
     bool exact_form;                /* if they are in memory: they are written out there */
     u16 flag_def;                   /* 1 + index of the operation that made those in EFLAGS; 0: not known */
     u8 taken;                       /* scratch registers in use: bit per register of scratch_regs */
+    u8 kept;                        /* elements of vcpu.jit.pointer in use, bit per element */
     u16 pointers;                   /* operations of that name: as many accesses are counted */
     u16 temps_in[3];                /* temporaries that each of them holds (two: a move takes over its source's) */
     struct rm operand[IR_MAX_TEMPS];    /* of temporaries that ptr defines: the memory they stand for */
     u8 temp_reg[IR_MAX_TEMPS];      /* host register of a temporary, NO_REG: not yet, no more */
     u16 last_use[IR_MAX_TEMPS];     /* index of the last operation that names it */
+    /* Of pointers that are kept in memory, vcpu.jit.pointer, for IR_OP_again: */
+    ir_val again_of[IR_MAX_TEMPS];  /* the first one's temporary; IR_NONE: it is no other one's */
+    u16 reach[IR_MAX_TEMPS];        /* last_use of the last of them all */
+    u16 kept_until[IR_MAX_TEMPS];   /* index of the last `again`; 0: it is not kept */
+    u8 kept_in[IR_MAX_TEMPS];       /* which of vcpu.jit.pointer */
     u16 index;                      /* of ins */
     u16 tails, links, differs;
     u32 differ[SELF_BYTES];         /* rel32 fields of `same`: to the tail of them all */
@@ -112,7 +118,7 @@ struct tlb_fields tlb_fields(bool write, bool large);       /* emit_mem.c */
 /* --- emit_mem.c, emit_exit.c, emit_alu.c: one function per operation --- */
 typedef void emit_fn(struct emit *e, const struct ir_ins *ins);
 extern emit_fn *const emit_ops[IR_OP_COUNT];
-emit_fn emit_ptr, emit_code, emit_same, emit_get, emit_put, emit_need, emit_interp, emit_guard, emit_jcc, emit_jz, emit_jnz, emit_jmp, emit_call, emit_ijmp,
+emit_fn emit_ptr, emit_again, emit_code, emit_same, emit_get, emit_put, emit_need, emit_interp, emit_guard, emit_jcc, emit_jz, emit_jnz, emit_jmp, emit_call, emit_ijmp,
     emit_icall, emit_ret, emit_step, emit_count;
 struct tail *emit_tail(struct emit *e, enum tail_kind kind, u32 from);
 void emit_tails(struct emit *e);

@@ -16,6 +16,9 @@
  * the last use, or that lives in the vCPU, the base of FS or GS. Addresses that are cut off at 32 or 16 bits are computed a
  * second time instead, to which the delta is added.
  *
+ * A pointer that is kept for later (`again`) is the register of the operand, stored to vcpu.jit.pointer: mostly the delta, so
+ * that a later access waits for the guest's register only, as the first one does.
+ *
  * The TLB form looks at the table of granules instead of that of pages if most misses were found there.
  * Misses go to fixed code (entry.c) with what it must know behind the call: struct code_access and the way back.
  */
@@ -204,7 +207,7 @@ static bool stays(struct emit *e, const struct ir_ins *ins, ir_val v)
 {
     if (!ir_is_gpr(v) || host_of_gpr[v - IR_G] == NO_REG)
         return false;
-    for (unsigned i = e->index + 1u; i < e->last_use[ins->d - IR_T]; i++)
+    for (unsigned i = e->index + 1u; i < e->reach[ins->d - IR_T]; i++)
         if (pass_gpr_written(&e->u->ins[i]) >> (v - IR_G) & 1)
             return false;
     return true;
@@ -262,6 +265,33 @@ static void apart(struct emit *e, const struct ir_ins *ins, unsigned p)
     emit_release(e, s);
 }
 
+/* --- pointers in memory ---------------------------------------------------------------------------------------------- */
+
+static struct rm kept_at(unsigned n) { return rm_vcpu(VCPU_DISP(jit.pointer[0]) + (s32)n * 8); }
+
+/* What is in p is needed again when p has become free. */
+static void keep(struct emit *e, const struct ir_ins *ins, unsigned p)
+{
+    unsigned n = (unsigned)__builtin_ctz(~(u32)e->kept);
+    if (n >= JIT_POINTERS) {
+        e->full = true;
+        return;
+    }
+    e->kept |= (u8)(1 << n);
+    e->kept_in[ins->d - IR_T] = (u8)n;
+    enc(e, W, 0x89, p, kept_at(n));
+}
+
+void emit_again(struct emit *e, const struct ir_ins *ins)
+{
+    unsigned first = ins->p - IR_T, d = emit_def(e, ins->d);
+    enc(e, W, 0x8b, d, kept_at(e->kept_in[first]));
+    e->operand[ins->d - IR_T] = e->operand[first];
+    e->operand[ins->d - IR_T].base = (u8)d;
+    if (e->kept_until[first] == e->index)
+        e->kept &= (u8)~(1 << e->kept_in[first]);
+}
+
 /* --- the unit's own code -------------------------------------------------------------------------------------------- */
 
 void emit_code(struct emit *e, const struct ir_ins *ins)
@@ -312,6 +342,8 @@ void emit_ptr(struct emit *e, const struct ir_ins *ins)
         operand(e, ins, p);
     if (ins->bits & IR_APART)
         apart(e, ins, p);
+    if (e->kept_until[ins->d - IR_T])
+        keep(e, ins, p);
 }
 
 /* --- fields of the vCPU -------------------------------------------------------------------------------------------- */

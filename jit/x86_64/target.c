@@ -58,5 +58,6 @@ const struct backend host_backend = {
     .flags_get = flags_get,
     .flags_put = flags_put,
     .group_pointers = 1,
+    .kept_pointers = JIT_POINTERS,
     .self_checks = true,
 };

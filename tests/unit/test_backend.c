@@ -79,11 +79,29 @@ static void begin_guest(void)
     ir_guest(&unit, &none, at, at + 4);
 }
 
+/* The ptr that has made p, or what `again` has made p from. */
+static const struct ir_ins *ptr_of(ir_val p)
+{
+    for (unsigned i = 0; i < unit.count; i++)
+        if (unit.ins[i].op == IR_OP_ptr && unit.ins[i].d == p)
+            return &unit.ins[i];
+        else if (unit.ins[i].op == IR_OP_again && unit.ins[i].d == p)
+            return ptr_of(unit.ins[i].p);
+    return NULL;
+}
+
 /* An address in DATA: R14 and disp, or R15 * scale too. Nothing else uses them. */
 static void add_pointer(void)
 {
     if (pointer_count == ARRAY_LEN(pointers))
         return;
+    if (pointer_count && one_in(3) && host_backend.kept_pointers) {
+        const struct ir_ins *of = ptr_of(pointers[below(pointer_count)]);
+        struct ir_ins *again = ir_add(&unit, IR_OP_again, of->size, ir_temp(&unit), IR_MEM);
+        again->p = of->d;
+        pointers[pointer_count++] = again->d;
+        return;
+    }
     struct ir_ins *ins = ir_add(&unit, IR_OP_ptr, 1 + below(16), ir_temp(&unit), one_in(5) ? IR_NONE : IR_G + GPR_R14);
     ins->addrsize = one_in(4) ? 4 : 8;
     ins->size2 = one_in(6) ? SEG_FS : SEG_DS;
@@ -99,14 +117,6 @@ static void add_pointer(void)
     } else if (one_in(4))
         ins->bits |= IR_TLB;
     pointers[pointer_count++] = ins->d;
-}
-
-static unsigned pointer_size(ir_val p)
-{
-    for (unsigned i = 0; i < unit.count; i++)
-        if (unit.ins[i].op == IR_OP_ptr && unit.ins[i].d == p)
-            return unit.ins[i].size;
-    return 0;
 }
 
 static const u8 plain_ops[] = {
@@ -162,7 +172,7 @@ static void fill_in(struct ir_ins *ins)
         ins->disp = (s32)below(4096);
     if (ins->d == IR_MEM || ins->a == IR_MEM) {
         ins->p = pointers[below(pointer_count)];
-        ins->disp = (s32)below(pointer_size(ins->p));
+        ins->disp = (s32)below(ptr_of(ins->p)->size);
     }
     if (ins->op == IR_OP_get || ins->op == IR_OP_put) {
         static const u8 fields[] = { IR_FIELD_x87_pc, IR_FIELD_kernel_gs_base, IR_FIELD_x87_note };

@@ -402,6 +402,7 @@ static const char *const good[] = {
     AREA "bt.8 rax, 255\nbts.2 [t0], rax lock\nbtr.4 rax, rbx\nbtc.8 [t0], 3 lock\nbsf.8 rax, [t0]\nbsr.2 rax, rbx\nstep",
     "getfl.1 ah {use SZAPC, live OSZAPC}\ngetfl.4 t0\nputfl.1 ah {f SZAPC, live OSZAPC}\nputfl.4 t0\nclc\nstc\ncmc\nstep",
     "need sse\nneed mmx\nguard.1 ah\nguard.8 rdi\nstep", "count 3\ninterp {f C, use C, live OSZAPC}\njcc:a 0x10 poll likely\njz.2 rcx, -0x20 likely\njnz.8 rcx, 0x5\nijmp.8 rax poll",
+    AREA "again.32 t1, [t0]\nmov.8 rax, [t1+24]\nmov.8 [t1], rax\nagain.32 t2, [t0]\nadd.4 [t2+28], 1\nstep",
     "call 0x20 return 0x5 poll", "ret.8 rdi", "ijmp.2 rdi",
     /* flags: from before the unit, from an operation; a count of 0 where nothing is live */
     "unit 0 flags C\nadc.8 rax, 1\njcc:e 4\nstep", "unit 0\nshl.8 rax, rcx {f OSZAPC}\nstep {}",
@@ -468,6 +469,12 @@ static const struct { const char *text, *what; } wrong[] = {
     { "ptr.8 t0 = ds:[rbx]\nxchg.8 rax, [t0]\nstep", "t0 is for reading only" },
     { AREA "mov.8 [t0], [t0]\nstep", "two operands in memory" },
     { AREA "guest 1\ninterp\nguest 2\nmov.8 rax, [t0]\nstep", "the address t0 is used behind an interp" },
+    { AREA "again.32 t1, [t0]\nmov.8 rax, [t1+25]\nstep", "the access is outside of the 32 bytes that t1 stands for" },
+    { AREA "again.16 t1, [t0]\nstep", "t0 is not all that a ptr has defined" },
+    { AREA "again.16 t1, [t0+16]\nstep", "t0 is not all that a ptr has defined" },
+    { AREA "again.32 t1, [t0]\nagain.32 t2, [t1]\nstep", "t1 is not all that a ptr has defined" },
+    { "ptr.8 t0 = ds:[rbx]\nagain.8 t1, [t0]\nmov.8 [t1], rax\nstep", "t1 is for reading only" },
+    { AREA "guest 1\ninterp\nguest 2\nagain.32 t1, [t0]\nstep", "the address t0 is used behind an interp" },
     /* temporaries */
     { "mov.8 rax, t0\nstep", "t0 is not defined yet" },
     { "add.8 t0, rax\nstep", "t0 is not defined yet" },

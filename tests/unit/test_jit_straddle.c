@@ -81,6 +81,105 @@ START_TEST(loads)
 }
 END_TEST
 
+/* Two bases by turns, more than host registers hold: one straddles, the other does not. */
+START_TEST(several_bases)
+{
+    machine_with(second[_i]);
+    put(DATA, 4, 7);
+    /* l: mov [esi-4], ecx; add [edi], ecx; add [esi], ecx; mov eax, [edi]; mov [edi+4], eax; mov [ebx-8], ecx; add [ebx-4], ecx;
+     * dec ecx; jnz l; hlt */
+    AT_CODE(0x89, 0x4e, 0xfc, 0x01, 0x0f, 0x01, 0x0e, 0x8b, 0x07, 0x89, 0x47, 0x04, 0x89, 0x4b, 0xf8, 0x01, 0x4b, 0xfc, 0x49, 0x75,
+            0xeb, 0xf4);
+    C->rdi = DATA;
+    C->rbx = LINEAR + 2048;
+    run();
+    ck_assert_uint_eq(get(FIRST + 4092, 4), 1);
+    ck_assert_uint_eq(get(second[_i], 4), 500500);
+    ck_assert_uint_eq(get(DATA, 4), 500507);
+    ck_assert_uint_eq(get(DATA + 4, 4), 500507);
+    ck_assert_uint_eq(get(FIRST + 2040, 4), 1);
+    ck_assert_uint_eq(get(FIRST + 2044, 4), 500500);
+    ck_assert_uint_lt(jit_of(C)->count.misses_to_step, 100);
+    machine_free();
+}
+END_TEST
+
+/* Reads off several bases, each of which straddles: what they lead to is a copy, or memory. */
+START_TEST(several_loads)
+{
+    machine_with(second[_i]);
+    put(FIRST + 4092, 4, 3);
+    put(second[_i], 4, 5);
+    put(second[_i] + 4, 4, 11);
+    /* xor eax, eax; l: add eax, [esi-4]; add eax, [edi]; add eax, [ebx]; add eax, [esi]; add eax, [edi+8]; add eax, [ebx+4];
+     * dec ecx; jnz l; hlt */
+    AT_CODE(0x31, 0xc0, 0x03, 0x46, 0xfc, 0x03, 0x07, 0x03, 0x03, 0x03, 0x06, 0x03, 0x47, 0x08, 0x03, 0x43, 0x04, 0x49, 0x75, 0xee,
+            0xf4);
+    C->rdi = LINEAR + 4092;
+    C->rbx = LINEAR + 4092;
+    run();
+    ck_assert_uint_eq(C->rax, 1000 * (3 + 3 + 3 + 5 + 11 + 5));
+    ck_assert_uint_lt(jit_of(C)->count.misses_to_step, 100);
+    machine_free();
+}
+END_TEST
+
+/* The base walks over both pages, a step inside of the unit: most of the time nothing straddles. */
+START_TEST(walk)
+{
+    machine_with(second[_i]);
+    for (unsigned i = 0; i < 1024; i++)
+        put(FIRST + i * 4, 4, i), put(second[_i] + i * 4, 4, 1024 + i);
+    /* xor eax, eax; l: add eax, [esi]; add [edi], eax; add eax, [esi+4]; inc dword [edi+4]; add esi, 12; add eax, [esi-4]; dec ecx;
+     * jnz l; hlt */
+    AT_CODE(0x31, 0xc0, 0x03, 0x06, 0x01, 0x07, 0x03, 0x46, 0x04, 0xff, 0x47, 0x04, 0x83, 0xc6, 0x0c, 0x03, 0x46, 0xfc, 0x49, 0x75,
+            0xed, 0xf4);
+    u32 sum = 0, stored = 0;
+    for (unsigned round = 0; round < 40; round++) {
+        u32 eax = 0;
+        put(DATA, 4, 0), put(DATA + 4, 4, 0);
+        C->halted = false;
+        C->rip = CODE;
+        C->rsi = LINEAR + round % 3 * 4;
+        C->rdi = DATA;
+        C->rcx = 600;
+        cpu_run(C);
+        stored = 0;
+        for (unsigned i = 0; i < 600; i++) {
+            u32 at = round % 3 + 3 * i;
+            eax += at;
+            stored += eax;
+            eax += at + 1 + at + 2;
+        }
+        ck_assert_uint_eq(C->rax, eax);
+        ck_assert_uint_eq(get(DATA, 4), stored);
+        ck_assert_uint_eq(get(DATA + 4, 4), 600);
+        sum += eax;
+    }
+    ck_assert_uint_ne(sum, 0);
+    ck_assert_uint_lt(jit_of(C)->count.misses_to_step, 100);
+    ck_assert_uint_lt(jit_of(C)->count.units, 40);
+    machine_free();
+}
+END_TEST
+
+/* The second page holds code: writes to it are never cached, and those next to the code are done all the same. */
+START_TEST(beside_code)
+{
+    machine_with(second[_i]);
+    /* l: add [edi], ecx; add [esi-4], ecx; add [edi+4], ecx; add [esi-8], ecx; add [edi+8], ecx; dec ecx; jnz l; hlt */
+    AT_CODE(0x01, 0x0f, 0x01, 0x4e, 0xfc, 0x01, 0x4f, 0x04, 0x01, 0x4e, 0xf8, 0x01, 0x4f, 0x08, 0x49, 0x75, 0xef, 0xf4);
+    C->rdi = CODE + 0x800;
+    run();
+    for (unsigned i = 0; i < 3; i++)
+        ck_assert_uint_eq(get(CODE + 0x800 + i * 4, 4), 500500);
+    ck_assert_uint_eq(get(FIRST + 4092, 4), 500500);
+    ck_assert_uint_eq(get(FIRST + 4088, 4), 500500);
+    ck_assert_uint_eq(get(CODE + 0x80c, 4), 0);
+    machine_free();
+}
+END_TEST
+
 /* The second store is never executed. */
 START_TEST(not_written)
 {
@@ -101,6 +200,10 @@ int main(void)
     tcase_add_loop_test(t, stores, 0, 2);
     tcase_add_loop_test(t, one_store, 0, 2);
     tcase_add_loop_test(t, loads, 0, 2);
+    tcase_add_loop_test(t, several_bases, 0, 2);
+    tcase_add_loop_test(t, several_loads, 0, 2);
+    tcase_add_loop_test(t, walk, 0, 2);
+    tcase_add_loop_test(t, beside_code, 0, 2);
     tcase_add_loop_test(t, not_written, 0, 2);
     suite_add_tcase(s, t);
     return run_suite(s);

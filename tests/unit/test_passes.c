@@ -6,6 +6,8 @@
  *   test NAME
  *   passes fold group         which ones, in this order
  *   options liveness=off      as for -accel jit
+ *   kept 2                    pointers that group may keep in memory (without: none; one in a register)
+ *   straddled 2               the guest instruction at that offset may lead no group
  *   code 0x40 31 c0           guest bytes on the unit's page (several lines)
  *   in
  *   ...                       a unit for ir_parse
@@ -95,7 +97,7 @@ static const char *flag_names(u16 flags)
     return n ? text : "none";
 }
 
-struct test_case { char name[80], passes[80], options[80]; struct text in, out; unsigned line; };
+struct test_case { char name[80], passes[80], options[80]; unsigned kept; u64 no_group; struct text in, out; unsigned line; };
 
 static void run_case(const char *file, struct test_case *t)
 {
@@ -104,6 +106,8 @@ static void run_case(const char *file, struct test_case *t)
     char err[200], line[256];
     bool flags = strstr(t->passes, "flags");
     struct pass_env env = environment(0);
+    env.kept_pointers = t->kept;
+    env.no_group = t->no_group;
     set_options(t->options);
     memset(&u, 0, sizeof u);
     ck_assert_msg(ir_parse(&u, t->in.s, err, sizeof err), "%s:%u: %s: %s", file, t->line, t->name, err);
@@ -161,6 +165,10 @@ static unsigned run_file(const char *name)
             snprintf(t.passes, sizeof t.passes, "%s", s + 7);
         } else if (!strncmp(s, "options ", 8)) {
             snprintf(t.options, sizeof t.options, "%s", s + 8);
+        } else if (!strncmp(s, "kept ", 5)) {
+            t.kept = (unsigned)atoi(s + 5);
+        } else if (!strncmp(s, "straddled ", 10)) {
+            t.no_group |= jit_group_bit(atoi(s + 10));
         } else if (!strncmp(s, "code ", 5)) {
             put_code(s + 5);
         } else if (part == HEAD) {
@@ -790,6 +798,7 @@ static void random_units(unsigned rounds)
             struct pass_env env = environment(0x800);
             const char *name = which == pass_count ? "all" : passes[which % pass_count].name;
             env.group_pointers = 1 + below(3);
+            env.kept_pointers = below(4);
             after = before;
             if (which == pass_count) {
                 passes_run(&after, &env);
