@@ -167,5 +167,6 @@ x87_op2 x87_atan2, x87_ylog2x, x87_ylog2xp1;    /* a = ST(1), b = ST(0) */
 enum x87_trig { X87_SIN, X87_COS, X87_TAN };
 /* False: |a| is 2^63 or more and finite; nothing done (C2). */
 bool x87_trig(struct x87_calc *k, enum x87_trig f, struct f80 a, struct f80 *r);
+bool x87_sin_cos(struct x87_calc *k, struct f80 a, struct f80 *sine, struct f80 *cosine);   /* as both, one after the other */
 
 #endif

@@ -46,11 +46,9 @@ static bool two_results(struct vcpu *c, const struct insn *in, bool tangent)
         if (!(x87_empty(c, 0) ? x87_stack_underflow(c) : x87_stack_overflow(c)))
             return true;
     } else {
-        if (!x87_trig(&k, tangent ? X87_TAN : X87_SIN, a, &first))
+        if (!(tangent ? x87_trig(&k, X87_TAN, a, &first) : x87_sin_cos(&k, a, &first, &second)))
             return out_of_range(c);
-        if (!tangent)
-            x87_trig(&k, X87_COS, a, &second);
-        else
+        if (tangent)
             second = f80_is_nan(first) ? first : f80_make(false, F80_BIAS, F80_INT);
         x87_set_cc(c, X87_C2, 0);
         if (!x87_calc_commit(c, &k))
