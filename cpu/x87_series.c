@@ -211,6 +211,16 @@ struct wide series_tan(struct angle a)
 
 /* --- arc tangent --- */
 
+/* u - u^3/3, u < 2^-40. Here quotients that lie on a half-way case, or nearly so, are not rare: the difference is cut off, and
+ * from an exact quotient, which is an even one, a little more is taken away. */
+static struct wide atan_small(struct wide u)
+{
+    const u128 cube = mul_high(u.mant, mul_high(mul_high(u.mant, u.mant), atan_terms[1]));
+    const int shift = -2 * u.exp - 2;
+    const u128 less = shift < 128 ? cube >> shift : 0;
+    return normalize(u.mant - less - !(u.mant & 1), u.exp + 1, false);
+}
+
 /* atan(y/x * 2^-shift), y/x * 2^-shift <= 1. With c the nearest multiple of 1/64: atan(u) = atan(c) + atan((u - c) / (1 + u c)).
  * In *value, or if c is 0 in the number returned, which else is 0. */
 static struct wide atan_ratio(u64 y, u64 x, int shift, u128 *value)
@@ -220,8 +230,8 @@ static struct wide atan_ratio(u64 y, u64 x, int shift, u128 *value)
     bool below = false;
     if (!i) {
         w = divide(wide_make(false, -shift, y), wide_make(false, 0, x));
-        if (shift > 64)         /* below u by 2^-129 or less; an exact quotient is an even one */
-            return w.mant & 1 ? w : normalize(w.mant - 1, w.exp + 1, false);
+        if (shift > 40)
+            return atan_small(w);
     } else {
         const u128 far = (u128)x << shift, num = difference((u128)y << STEP, far * i, &below);
         *value = atan_table[i];
