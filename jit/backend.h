@@ -53,6 +53,8 @@ struct backend {
     void (*flags_put)(struct vcpu *c, u32 eflags);
 };
 extern const struct backend host_backend;
+/* For golden code tests, set before init: code is emitted as if the host had every feature that the backend knows. It is not to be run. */
+extern bool host_has_all;
 
 /* --- before code runs: enter.c --- */
 /* Makes the return-address stack if there is none, and looks at the segments' limits. */

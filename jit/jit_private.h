@@ -114,6 +114,7 @@ struct jit {
     const u8 *next_host;
     const struct code_unit *before; /* for the backend: the unit that is being made again, with its profile; NULL: none */
     bool super;                     /* for translate_unit: a superblock, follow likely branches */
+    u32 *op_at;                     /* for tests: the backend notes here where the code of each operation begins, and the last one's ends */
     bool keep_flags;                /* for pass_flags: all flags live at the exits (liveness=off for this unit) */
 
     /* stats.c */

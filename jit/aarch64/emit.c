@@ -4,6 +4,7 @@
  * needs more at a time, and if it does, the unit is given up (e->full) and made smaller.
  */
 #include "jit/aarch64/emit.h"
+#include "jit/jit_private.h"
 
 #include <string.h>
 
@@ -246,8 +247,12 @@ bool emit_unit(struct jit *j, u8 *rw, const struct ir_unit *u, struct code_unit 
         emit_executed(e);
     for (unsigned i = 0; i < u->count && !e->full; i++) {
         e->index = (u16)i;
+        if (j->op_at)
+            j->op_at[i] = e->at;
         emit_one(e, &u->ins[i]);
     }
+    if (j->op_at)
+        j->op_at[u->count] = e->at;
     if (!e->full)
         emit_tails(e);
     out->size = e->at - at;

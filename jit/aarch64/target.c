@@ -48,6 +48,8 @@ static void put_flags(struct vcpu *c, u32 eflags)
     c->jit.flags2 = (eflags & EFL_PF ? 0 : 1) | (eflags & EFL_AF ? 16u << 16 : 0);
 }
 
+bool host_has_all;
+
 const struct backend host_backend = {
     .name = "AArch64",
     .init = entry_init,

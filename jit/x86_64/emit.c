@@ -7,6 +7,7 @@
  * works on the byte there; afterwards it is loaded again if it was written. Slow, rare, and right with any partner
  * (a byte register that needs REX cannot meet AH in one instruction).
  */
+#include "jit/jit_private.h"
 #include "jit/x86_64/emit.h"
 
 #include <string.h>
@@ -339,8 +340,12 @@ bool emit_unit(struct jit *j, u8 *rw, const struct ir_unit *u, struct code_unit 
         emit_executed(e);
     for (unsigned i = 0; i < u->count && !e->full; i++) {
         e->index = (u16)i;
+        if (j->op_at)
+            j->op_at[i] = e->at;
         emit_one(e, &u->ins[i]);
     }
+    if (j->op_at)
+        j->op_at[u->count] = e->at;
     if (!e->full)
         emit_tails(e);
     out->size = e->at - at;

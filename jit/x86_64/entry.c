@@ -523,8 +523,8 @@ static void look_at_host(void)
     u32 a, b, c, d, xcr0 = 0;
     if (__get_cpuid(1, &a, &b, &c, &d) && c & bit_OSXSAVE)
         __asm__ volatile("xgetbv" : "=a"(xcr0), "=d"(d) : "c"(0));
-    host_has_avx = (xcr0 & 6) == 6 && c & bit_AVX;
-    host_has_bmi2 = __get_cpuid_count(7, 0, &a, &b, &c, &d) && b & bit_BMI2;
+    host_has_avx = host_has_all || ((xcr0 & 6) == 6 && c & bit_AVX);
+    host_has_bmi2 = host_has_all || (__get_cpuid_count(7, 0, &a, &b, &c, &d) && b & bit_BMI2);
 }
 
 u32 entry_init(struct jit *j, u8 *rw, u8 *rx, u32 room)

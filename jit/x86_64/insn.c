@@ -49,7 +49,7 @@ bool insn_host_has(unsigned feature)
 {
     static s8 known[CPUID_FEATURE_COUNT];
     const bool ymm = feature == CPUID_AVX || feature == CPUID_AVX2 || feature == CPUID_FMA || feature == CPUID_F16C;
-    if (feature == CPUID_BASE)
+    if (feature == CPUID_BASE || host_has_all)
         return true;
     if (!known[feature])
         known[feature] = host_reports(feature) && (!ymm || host_ymm()) ? 1 : -1;
@@ -419,7 +419,7 @@ void insn_emit(struct emit *e, const struct ir_ins *ins)
         write_legacy(e, &f);
     if (f.has_imm)
         put8(e, f.imm);
-    if (is_compare_flags(run) && fcomi_keeps_c1()) {
+    if (is_compare_flags(run) && !host_has_all && fcomi_keeps_c1()) {
         write_pair(e, 0xd9, 0xf7);      /* FINCSTP clears C1 */
         write_pair(e, 0xd9, 0xf6);      /* FDECSTP */
     }

@@ -46,6 +46,8 @@ static void flags_put(struct vcpu *c, u32 eflags)
     c->jit.flags = (eflags & (EFL_STATUS & 0xff)) << 8 | (eflags & EFL_OF ? 1 : 0);
 }
 
+bool host_has_all;
+
 const struct backend host_backend = {
     .name = "x86-64",
     .init = entry_init,
