@@ -79,6 +79,9 @@ u8 *jit_miss(struct vcpu *c, gla a, const struct code_access *access);
 /* IR_OP_interp. True: go on with the next operation. False: leave with LEAVE_RETURN (a fault has been delivered, or something has
  * changed that translated code depends on). */
 bool jit_interp(struct vcpu *c, const struct code_call *call);
+/* The same for an x87 instruction. If vcpu.jit.x87_state tells that the registers were loaded, they are in vcpu.jit.x87_image, where
+ * the instruction's results are afterwards if it is still set. */
+bool jit_interp_x87(struct vcpu *c, const struct code_call *call);
 /* IR_OP_step: executes the instruction, which may change anything. Returns the host address of the code to go on with, guest
  * state in the vCPU, or NULL: leave for the reason in vcpu.jit.temp[3]. */
 const void *jit_step_call(struct vcpu *c, const struct code_call *call);

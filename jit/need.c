@@ -126,3 +126,20 @@ void jit_x87_saved(struct vcpu *c)
     }
     fold_notes(c);
 }
+
+/* Transcendental instructions and the like stand among others that the host executes: the state goes back at once, which saves
+ * the way through jit_need. */
+bool jit_interp_x87(struct vcpu *c, const struct code_call *call)
+{
+    const u8 loaded = c->jit.x87_state;
+    c->jit.x87_state = 0;
+    if (loaded)
+        jit_x87_saved(c);
+    if (!jit_interp(c, call))
+        return false;
+    if (loaded && x87_usable(c)) {
+        x87_to_image(c);
+        c->jit.x87_state = loaded;
+    }
+    return true;
+}

@@ -94,7 +94,7 @@ struct fixed_code {
     u32 leave_link, leave_link_host, leave_landing, leave_lookup, leave_step, leave_step_host, lookup;
     u32 miss[3][2][3];              /* by enum miss_form, is it a write?, scratch register */
     u32 need[4];                    /* by enum ir_unit_kind */
-    u32 interp, step, flags;
+    u32 interp, interp_x87, step, flags;
 };
 extern const struct fixed_code *fixed;
 u32 entry_init(struct jit *j, u8 *rw, u8 *rx, u32 room);

@@ -340,6 +340,9 @@ void emit_need(struct emit *e, const struct ir_ins *ins)
     t->back = e->at;
 }
 
+/* Without an operand in memory. */
+static bool is_x87(const struct insn *in) { return insn_rows[in->row].attr & ATTR_X87 && !in->modrm_mem; }
+
 /* The function's flags come back in memory. */
 void emit_interp(struct emit *e, const struct ir_ins *ins)
 {
@@ -356,7 +359,7 @@ void emit_interp(struct emit *e, const struct ir_ins *ins)
     if (!done)
         done = gather_usual(e, &call->in);
     emit_mov_imm(e, RCX, (u64)(uintptr_t)call);
-    call_to(e, fixed->interp);
+    call_to(e, is_x87(&call->in) ? fixed->interp_x87 : fixed->interp);
     if (done)
         emit_fill(e, done, e->at);
     e->flags = ins->flive ? FLAGS_SAVED : FLAGS_DEAD;

@@ -105,7 +105,7 @@ static void if_loaded(struct emit *e, s32 disp, void (*what)(struct emit *e, boo
     emit_fill(e, skip, e->at);
 }
 
-static void x87_out(struct emit *e, bool out) { enc(e, D, 0xdd, 6, rm_vcpu(VCPU_DISP(jit.x87_image))); }    /* fnsave */
+static void x87(struct emit *e, bool out) { enc(e, D, 0xdd, out ? 6 : 4, rm_vcpu(VCPU_DISP(jit.x87_image))); }     /* fnsave, frstor */
 
 static void clear_byte(struct emit *e, s32 disp)
 {
@@ -120,7 +120,7 @@ static void unload_units(struct emit *e)
     clear_byte(e, VCPU_DISP(jit.vec_state));
     test_byte(e, VCPU_DISP(jit.x87_state));
     u32 skip = emit_jump_if(e, 4);
-    x87_out(e, true);
+    x87(e, true);
     enc(e, W, 0x8d, RDI, rm_mem(RBP, -VCPU_BIAS));
     call_c(e, (const void *)jit_x87_saved);
     clear_byte(e, VCPU_DISP(jit.x87_state));
@@ -407,7 +407,7 @@ static void write_need(struct emit *e, unsigned kind)
     if (vec)
         vectors(e, false);
     else
-        enc(e, D, 0xdd, 4, rm_vcpu(VCPU_DISP(jit.x87_image)));     /* frstor */
+        x87(e, false);
     enc(e, (struct enc){ .imm_bytes = 1 }, 0x80, 1, rm_vcpu(state));    /* or byte */
     put8(e, bits);
     load(e, RCX, VCPU_DISP(jit.reload));
@@ -488,10 +488,8 @@ static void write_flags(struct emit *e)
 }
 
 /* RCX = struct code_call; flags in memory, before and after. */
-static void write_interp(struct emit *e, u32 leave)
+static void after_interp(struct emit *e, u32 leave)
 {
-    fixed_places.interp = e->at;
-    call_with_state(e, (const void *)jit_interp);
     to_code_stack(e);
     enc(e, D, 0x0fb6, RCX, rm_reg(RAX));
     guest_registers(e, false);
@@ -500,6 +498,25 @@ static void write_interp(struct emit *e, u32 leave)
     put8(e, 0xc3);
     pop(e, RCX);
     reason(e, LEAVE_RETURN, leave);
+}
+
+static void write_interp(struct emit *e, u32 leave)
+{
+    fixed_places.interp = e->at;
+    call_with_state(e, (const void *)jit_interp);
+    after_interp(e, leave);
+    fixed_places.interp_x87 = e->at;
+    store(e, RCX, VCPU_DISP(jit.left));
+    guest_registers(e, true);
+    to_c_stack(e);
+    if_loaded(e, VCPU_DISP(jit.vec_state), vectors, true);
+    clear_byte(e, VCPU_DISP(jit.vec_state));
+    if_loaded(e, VCPU_DISP(jit.x87_state), x87, true);
+    enc(e, W, 0x8d, RDI, rm_mem(RBP, -VCPU_BIAS));
+    load(e, RSI, VCPU_DISP(jit.left));
+    call_c(e, (const void *)jit_interp_x87);
+    if_loaded(e, VCPU_DISP(jit.x87_state), x87, false);
+    after_interp(e, leave);
 }
 
 /* RCX = struct code_call; flags in memory. Goes on where jit_step_call says. */
