@@ -34,6 +34,7 @@ struct backend {
     u8 group_pointers;
     u8 kept_pointers;       /* others that it can keep in memory at a time, for IR_OP_again; 0: it does not emit that */
     bool self_checks;       /* it emits code, same, and IR_APART */
+    bool plain_links;       /* of units with falls_back: an access with IR_SPAN that straddles two pages goes to code_link.plain */
     /* Writes the host's fixed code (entry, leaving, miss paths) at the start of the cache; returns its size in bytes, 0 if it
      * does not fit. Called once per cache. */
     u32 (*init)(struct jit *j, u8 *rw, u8 *rx, u32 room);

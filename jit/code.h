@@ -29,6 +29,7 @@ struct code_link {
     s32 target;                     /* offset as in ir.h */
     u8 kind, flags;
     u16 flive;                      /* flags that the unit was made to keep for the target */
+    bool plain;                     /* to a unit of MODE_PLAIN, at the instruction whose grouped access straddles two pages */
     bool wraps;                     /* compile.c: 16-bit code, RIP of the target is to be truncated to 16 bits */
 };
 
@@ -102,6 +103,7 @@ struct code_unit {
     struct code_link *links;
     struct code_link *incoming;
     struct code_unit *next_in_segment;
+    bool falls_back;                /* a superblock: where grouped accesses straddle two pages, it goes on in a plain unit */
     bool jumps;                 /* it has been put into the table of indirect jumps */
     u32 key;                    /* cache offset */
     u32 agreed;                 /* check.c: how often it and the interpreter have */

@@ -58,13 +58,18 @@ static void check_ir(const struct ir_unit *u)
     abort();
 }
 
+/* Not with `check`, which finds units by nothing but where the vCPU stands. */
+static bool falls_back(const struct jit *j) { return j->super && j->backend->plain_links && !j->opt.check; }
+
 static bool make_ir(struct jit *j, gpa pa, const u8 *host, struct translate_result *r)
 {
     struct pass_env env = { .j = j, .c = j->cpu, .pa = pa, .host = host, .ranges = r, .opt = &j->opt,
                             .keep_flags = j->keep_flags || j->self.on,
                             .group_pointers = j->backend->group_pointers, .kept_pointers = j->backend->kept_pointers };
-    if (j->no_group[dispatch_slot(pa)].pa == pa)
+    if (j->no_group[dispatch_slot(pa)].pa == pa && !falls_back(j))
         env.no_group = j->no_group[dispatch_slot(pa)].at;
+    if (j->mode & MODE_PLAIN)
+        env.group_pointers = env.kept_pointers = 0;
     if (!translate_unit(j, j->cpu, &j->ir, pa, host, r)) {
         stats_reason(j, r->reason);
         return false;
@@ -105,7 +110,8 @@ static struct code_unit *emit(struct jit *j, gpa pa, const u8 *host, u32 part, c
             return NULL;
     }
     u->left = u->self ? u->self->patience : j->opt.hotter;
-    u->executed = j->opt.super && !j->super && !u->crosses ? &u->left : NULL;
+    u->executed = j->opt.super && !j->super && !u->crosses && !(j->mode & MODE_PLAIN) ? &u->left : NULL;
+    u->falls_back = falls_back(j);
     if (!j->backend->emit(j, &j->ir, u, at, s->end - at))
         return NULL;
     s->used = at + u->size;
@@ -183,6 +189,16 @@ struct code_unit *compile_unit(struct jit *j, gpa pa, const u8 *host, u32 part)
         count_unit(j, u);
     }
     j->count.translate_ns += jit_now_ns() - start;
+    return u;
+}
+
+struct code_unit *compile_plain(struct jit *j, gpa pa, const u8 *host, u32 part)
+{
+    u32 mode = j->mode;
+    j->mode |= MODE_PLAIN;
+    j->keep_flags = true;       /* nobody would remember that its successors want some */
+    struct code_unit *u = compile_unit(j, pa, host, part);
+    j->mode = mode;
     return u;
 }
 

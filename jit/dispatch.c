@@ -130,8 +130,8 @@ static void close_link(struct jit *j, struct code_unit *u)
     struct code_link *l = j->open.link;
     u64 key;
     j->open.link = NULL;
-    if (j->open.evictions != j->count.evictions || j->open.rip != j->cpu->rip || l->from->dead || l->from->mode != j->mode ||
-        !may_link(j, l) || !link_key(j, l, u, &key))
+    if (j->open.evictions != j->count.evictions || j->open.rip != j->cpu->rip || l->from->dead ||
+        (l->from->mode & ~(u32)MODE_PLAIN) != j->mode || !may_link(j, l) || !link_key(j, l, u, &key))
         return;
     if (l->flags == LINK_FLAGS_DEAD && u->flags_in)
         remake_with_flags(j, l->from);
@@ -300,6 +300,23 @@ static struct code_unit *linked(const struct jit *j)
     return j->open.link && j->open.evictions == j->count.evictions ? j->open.link->to : NULL;
 }
 
+/* Does a superblock wait for the plain unit at RIP? */
+static bool plain_wanted(const struct jit *j)
+{
+    return j->open.link && j->open.evictions == j->count.evictions && j->open.rip == j->cpu->rip && j->open.link->plain;
+}
+
+/* That unit, or NULL: the interpreter has executed the instruction. */
+static struct code_unit *plain_unit(struct jit *j, gpa pa, const u8 *host, u32 part)
+{
+    struct code_unit *u = unit_find(j, pa, j->mode | MODE_PLAIN, part);
+    if (!u && host && !(j->mode & MODE_LIMITED) && !self_wanted(j, pa))
+        u = compile_plain(j, pa, host, part);
+    if (!u)
+        interpret_block(j, NULL);
+    return u;
+}
+
 /* u, which checks itself and stands at RIP, is looked at before it is entered; NULL: it is not for this code. */
 static struct code_unit *restless(struct jit *j, struct code_unit *u, const u8 *host)
 {
@@ -332,6 +349,10 @@ struct code_unit *jit_unit_here(struct jit *j)
     if (unlikely(c->code_size == 2 && c->rip > 0xffff)) {
         interp_one(c);
         return NULL;
+    }
+    if (unlikely(plain_wanted(j))) {
+        struct code_unit *plain = plain_unit(j, pa, host, part);
+        return plain ? arrive(j, plain) : NULL;
     }
     struct code_unit *u = linked(j);
     if (!u || !unit_is(u, pa, j->mode, part))

@@ -108,7 +108,8 @@ enum ir_mode {
     MODE_USER = 1 << 12,        /* CPL 3 */
     MODE_PROTECTED = 1 << 13,   /* not real or virtual-8086 mode */
     MODE_COUNT_INSNS = 1 << 14, /* the unit counts what it executes */
-    MODE_BITS = 15,
+    MODE_PLAIN = 1 << 15,       /* not a state of the guest: every access has a check of its own. code_link.plain leads there */
+    MODE_BITS = 16,
 };
 static inline unsigned mode_code_size(u32 mode) { return 2u << (mode & MODE_CODE); }
 static inline unsigned mode_stack_size(u32 mode) { return 2u << (mode >> MODE_STACK_SHIFT & 3); }

@@ -193,6 +193,8 @@ unsigned self_loads(const struct jit *j, const struct insn *in, s32 offset);
 /* --- compile.c --- */
 /* Makes a unit of the code at pa (host: that byte) for the present mode. NULL: it is the interpreter's. No unit may be running. */
 struct code_unit *compile_unit(struct jit *j, gpa pa, const u8 *host, u32 part);
+/* The same, with MODE_PLAIN. */
+struct code_unit *compile_plain(struct jit *j, gpa pa, const u8 *host, u32 part);
 /* The same, but the unit checks itself. before: what stood there, or NULL. */
 struct code_unit *compile_self(struct jit *j, gpa pa, const u8 *host, u32 part, const struct code_self *before);
 

@@ -7,7 +7,8 @@
  *   - a conditional branch leads back: that is a loop's end, and what follows is probably not executed soon,
  *   - with super=off, any conditional branch.
  * In the last cases it ends with a jump to the instruction that follows. A unit that is made again as a superblock
- * (jit.super) goes on at the target of an unconditional jump that leads forward on the same page.
+ * (jit.super) goes on at the target of an unconditional jump that leads forward on the same page, and has short loops several
+ * times.
  *
  * A unit that checks itself (selfcheck.c) ends behind an `interp`, too, and is made from a copy of the code.
  *
@@ -188,6 +189,11 @@ static void count_insn(struct maker *m, unsigned first)
 
 /* --- going on ----------------------------------------------------------------------------------------------------- */
 
+static unsigned max_guests(const struct jit *j)
+{
+    return j->max_guests && j->max_guests < IR_MAX_GUEST ? j->max_guests : IR_MAX_GUEST;
+}
+
 static bool leads_back(const struct trans *t, unsigned first)
 {
     for (unsigned i = first; i < t->u->count; i++)
@@ -199,7 +205,10 @@ static bool leads_back(const struct trans *t, unsigned first)
 static void add_range(struct translate_result *r, gpa at, unsigned bytes)
 {
     struct code_range *last = r->ranges ? &r->range[r->ranges - 1] : NULL;
-    if (last && at <= last->at + last->bytes)
+    for (unsigned i = 0; i < r->ranges; i++)        /* a loop's next copy */
+        if (at >= r->range[i].at && at + bytes <= r->range[i].at + r->range[i].bytes)
+            return;
+    if (last && at >= last->at && at <= last->at + last->bytes)
         last->bytes = (u32)(at + bytes - last->at);
     else
         r->range[r->ranges++] = (struct code_range){ at, bytes };
@@ -220,6 +229,56 @@ static bool follow(struct maker *m)
     return true;
 }
 
+/* --- loops --------------------------------------------------------------------------------------------------------- */
+
+enum { MAX_COPIES = 4, MAX_LOOP = 24 /* guest instructions */ };
+
+/* Has the unit room for another copy of the instructions from the one at `offset` on? Found: how many those are. */
+static bool copy_fits(const struct maker *m, s64 offset)
+{
+    const struct ir_unit *u = m->t.u;
+    unsigned copies = 0, start = 0, limit = max_guests(m->t.j);
+    for (unsigned g = 0; g < u->guests; g++)
+        if (u->offset[g] == offset) {
+            start = g;
+            copies++;
+        }
+    unsigned guests = u->guests - start, first = 0;
+    if (!copies || copies >= MAX_COPIES || guests > MAX_LOOP || u->guests + guests > limit)
+        return false;
+    while (u->ins[first].gi < start)
+        first++;
+    unsigned ops = u->count - first, pointers = 0;
+    for (unsigned i = first; i < u->count; i++)
+        pointers += u->ins[i].op == IR_OP_ptr;
+    return pointers && u->count + ops + guests + ROOM_INS < IR_MAX_INS &&
+           u->temps / copies + u->temps + ROOM_TEMPS < IR_MAX_TEMPS;
+}
+
+/* A superblock has a short loop's body several times, so that one check may do for several iterations: the branch back becomes an
+ * exit on the opposite condition. */
+static bool repeat(struct maker *m, unsigned first)
+{
+    struct ir_unit *u = m->t.u;
+    struct ir_ins *last = &u->ins[u->count - 1];
+    if (!m->t.j->super || m->t.j->self.on || m->t.code_size == 2 || u->full || last->imm > m->t.start ||
+        !(ir_rows[last->op].attr & IR_SIDE))
+        return false;
+    for (unsigned i = first; i + 1u < u->count; i++)
+        if (ir_rows[u->ins[i].op].attr & IR_SIDE)
+            return false;
+    if (!copy_fits(m, last->imm))
+        return false;
+    m->s.pos = (unsigned)(last->imm - (s64)(m->s.pa & ~PAGE_MASK));
+    if (last->op == IR_OP_jcc)
+        ir_set_cc(last, last->cc ^ 1u);
+    else
+        last->op = last->op == IR_OP_jz ? IR_OP_jnz : IR_OP_jz;
+    last->imm = m->t.end;
+    last->bits &= (u8)~(IR_POLL | IR_LIKELY);
+    return true;
+}
+
 static enum outcome finish(struct maker *m, const struct insn *in, enum tr_result result, unsigned first)
 {
     struct trans *t = &m->t;
@@ -234,7 +293,7 @@ static enum outcome finish(struct maker *m, const struct insn *in, enum tr_resul
         t->u->count = (u16)first;
         ir_add(t->u, IR_OP_step, 0, IR_NONE, IR_NONE);
         return COMPLETE;
-    case TR_SIDE: return !t->opt->super || leads_back(t, first) ? STOP : GO_ON;
+    case TR_SIDE: return !t->opt->super || (leads_back(t, first) && !t->u->full && !repeat(m, first)) ? STOP : GO_ON;
     case TR_END: return COMPLETE;
     default: return GO_ON;
     }
@@ -245,9 +304,8 @@ static enum outcome append(struct maker *m)
 {
     struct trans *t = &m->t;
     struct ir_unit *u = t->u;
-    unsigned limit = t->j->max_guests && t->j->max_guests < IR_MAX_GUEST ? t->j->max_guests : IR_MAX_GUEST;
     unsigned first = u->count, guests = u->guests;
-    if (guests == limit || m->s.pos >= m->s.room || u->count > IR_MAX_INS - ROOM_INS ||
+    if (guests == max_guests(t->j) || m->s.pos >= m->s.room || u->count > IR_MAX_INS - ROOM_INS ||
         u->temps > IR_MAX_TEMPS - ROOM_TEMPS)
         return STOP;
     struct insn *in = &t->j->insn[guests];
@@ -265,17 +323,19 @@ static enum outcome append(struct maker *m)
     enum tr_result result = translate(t, in);
     if (result == TR_STEP && !guests && !in->mode)
         return STOP;
+    const unsigned pos = m->s.pos;
+    m->s.pos += in->len;
     enum outcome outcome = finish(m, in, result, first);
     if (u->full) {      /* it was more than ROOM_INS: the unit ends before it */
         u->full = false;
+        m->s.pos = pos;
         t->shadow = (u16)shadow;
         u->count = (u16)first;
         u->guests = (u16)guests;
         t->reason = "too many operations";
         return STOP;
     }
-    add_range(m->r, m->s.pa + m->s.pos, crosses ? m->s.room - m->s.pos : in->len);
-    m->s.pos += in->len;
+    add_range(m->r, m->s.pa + pos, crosses ? m->s.room - pos : in->len);
     if (crosses) {
         m->r->crosses = true;
         m->r->range[m->r->ranges++] = (struct code_range){ m->s.next_pa, m->s.pos - m->s.room };

@@ -51,7 +51,7 @@ struct tail {
     u32 back;               /* where it goes on */
     s32 offset;             /* guest offset of the instruction: MISS, NEED, STEP */
     struct code_access access;
-    struct code_link *link;
+    struct code_link *link; /* MISS: for what straddles two pages, or NULL */
     u8 need;
 };
 enum { MAX_TAILS = IR_MAX_INS, MAX_LINKS = 2 * IR_MAX_GUEST + 8 };
@@ -121,6 +121,7 @@ extern emit_fn *const emit_ops[IR_OP_COUNT];
 emit_fn emit_ptr, emit_again, emit_code, emit_same, emit_get, emit_put, emit_need, emit_interp, emit_guard, emit_jcc, emit_jz, emit_jnz, emit_jmp, emit_call, emit_ijmp,
     emit_icall, emit_ret, emit_step, emit_count;
 struct tail *emit_tail(struct emit *e, enum tail_kind kind, u32 from);
+struct code_link *emit_plain_link(struct emit *e);      /* to a plain unit, at e->ins */
 void emit_tails(struct emit *e);
 void emit_lookup(struct emit *e);       /* to the code of RIP R11, by the table */
 void emit_crosses(struct emit *e);      /* at the start of a unit with code_unit.crosses */

@@ -98,6 +98,14 @@ static struct code_link *new_link(struct emit *e, enum link_kind kind, s64 targe
     return l;
 }
 
+struct code_link *emit_plain_link(struct emit *e)
+{
+    struct code_link *l = new_link(e, LINK_JUMP, e->u->offset[e->ins->gi], IR_FLAGS);
+    l->plain = true;
+    l->flags = LINK_FLAGS_SAVED;
+    return l;
+}
+
 static bool same_page(s64 target) { return target >= 0 && target < (s64)PAGE_SIZE; }
 static bool wide(struct emit *e) { return mode_code_size(e->u->mode) == 8; }
 
@@ -430,9 +438,26 @@ static void tail_again(struct emit *e)
 
 /* --- tails ---------------------------------------------------------------------------------------------------------- */
 
+/* The registers that hold temporaries are the unit's own: only memory is free. */
+static void straddles_to(struct emit *e, const struct tail *t)
+{
+    enc(e, W, 0x89, t->reg, rm_vcpu(VCPU_DISP(jit.temp[0])));
+    enc(e, (struct enc){ .imm_bytes = 4 }, 0x81, 4, rm_reg(t->reg));        /* and */
+    put32(e, PAGE_SIZE - 1);
+    enc(e, (struct enc){ .imm_bytes = 4 }, 0x81, 7, rm_reg(t->reg));        /* cmp */
+    put32(e, PAGE_SIZE - t->access.bytes);
+    t->link->at = emit_jump_if(e, 7);
+    enc(e, W, 0x8b, t->reg, rm_vcpu(VCPU_DISP(jit.temp[0])));
+    struct tail *stub = emit_tail(e, TAIL_LINK, 0);
+    stub->link = t->link;
+    stub->flags = FLAGS_SAVED;
+}
+
 static void tail_miss(struct emit *e, struct tail *t)
 {
     unsigned n = 0;
+    if (t->link)
+        straddles_to(e, t);
     while (scratch_regs[n] != t->reg)
         n++;
     call_to(e, fixed->miss[t->form][t->access.access != IR_READ][n]);

@@ -116,6 +116,8 @@ static struct tail *miss(struct emit *e, const struct ir_ins *ins, unsigned p, e
     struct tail *t = emit_tail(e, TAIL_MISS, emit_jump_if(e, cc));
     t->reg = (u8)p;
     t->form = (u8)form;
+    if (ins->bits & IR_SPAN && e->out->falls_back)
+        t->link = emit_plain_link(e);
     t->access = (struct code_access){ .bytes = ins->size, .access = ins->cc, .view = (u8)mode_view(e->u->mode),
         .align = ins->bits & IR_ALIGN ? (u8)(ins->size - 1) : 0, .offset = e->u->offset[ins->gi], .site = site, .span = (ins->bits & IR_SPAN) != 0, .pointer = pointer,
         .misses = counter(e, ins), .unit = e->out };

@@ -62,4 +62,5 @@ const struct backend host_backend = {
     .group_pointers = 1,
     .kept_pointers = JIT_POINTERS,
     .self_checks = true,
+    .plain_links = true,
 };

@@ -1,5 +1,5 @@
 /* test_jit_straddle.c - accesses of translated code that lie on two pages, adjacent in memory or not: what they do, and that a
- * group's check marks no page as written that is not.
+ * group's check marks no page as written that is not; and windows that move over such pages.
  */
 #include "tests/unit/cpu_machine.h"
 
@@ -10,7 +10,7 @@ enum { LINEAR = 0x400000, FIRST = 0x100000, ELSEWHERE = 0x120000, TABLE = TABLES
 #define AT_CODE(...) physmap_write(m.map, CODE, (const u8[]){ __VA_ARGS__ }, sizeof((const u8[]){ __VA_ARGS__ }))
 
 /* Identity below 4 MiB; two pages at LINEAR. */
-static void machine_with(u32 second)
+static void machine_keys(u32 second, const char *keys)
 {
     char err[200];
     struct jit_options o;
@@ -24,9 +24,10 @@ static void machine_with(u32 second)
     C->cr3 = TABLES;
     C->cr0 |= CR0_PG;
     sysreg_refresh_mmu(C);
-    ck_assert(jit_options_parse(&o, "super=off,cache=4", err, sizeof err));
+    ck_assert(jit_options_parse(&o, keys, err, sizeof err));
     ck_assert_msg(jit_new(C, &o, err, sizeof err), "%s", err);
 }
+static void machine_with(u32 second) { machine_keys(second, "super=off,cache=4"); }
 
 static void run(void)
 {
@@ -193,6 +194,39 @@ START_TEST(not_written)
 }
 END_TEST
 
+/* A loop whose superblock has it several times, in a window that moves over both pages; with and without links. */
+START_TEST(window)
+{
+    static u8 bytes[2 * PAGE_SIZE];
+    machine_keys(second[_i & 1], _i & 2 ? "hot=3,hotter=20,cache=4,chain=off" : "hot=3,hotter=20,cache=4");
+    for (unsigned i = 0; i < sizeof bytes; i++) {
+        bytes[i] = (u8)(i * 7 ^ i >> 5);
+        put(i < PAGE_SIZE ? FIRST + i : second[_i & 1] + i - PAGE_SIZE, 1, bytes[i]);
+    }
+    /* l: add eax, [esi]; mov [esi+4], eax; add esi, 8; dec ecx; jnz l; hlt */
+    AT_CODE(0x03, 0x06, 0x89, 0x46, 0x04, 0x83, 0xc6, 0x08, 0x49, 0x75, 0xf5, 0xf4);
+    u32 sum = C->rax = 0, word;
+    C->halted = false;
+    C->rip = CODE;
+    C->rsi = LINEAR + 3;
+    C->rcx = 1001;
+    cpu_run(C);
+    ck_assert(C->halted);
+    for (unsigned i = 3; i < 3 + 1001 * 8; i += 8) {
+        memcpy(&word, bytes + i, 4);
+        sum += word;
+        memcpy(bytes + i + 4, &sum, 4);
+    }
+    ck_assert_uint_eq(C->rax, sum);
+    for (unsigned i = 0; i < sizeof bytes; i++)
+        ck_assert_uint_eq(get(i < PAGE_SIZE ? FIRST + i : second[_i & 1] + i - PAGE_SIZE, 1), bytes[i]);
+    ck_assert_uint_ge(jit_of(C)->count.units_super, 1);
+    if (jit_of(C)->backend->plain_links)
+        ck_assert_uint_lt(jit_of(C)->count.misses_to_step, 4);
+    machine_free();
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("jit_straddle");
@@ -205,6 +239,7 @@ int main(void)
     tcase_add_loop_test(t, walk, 0, 2);
     tcase_add_loop_test(t, beside_code, 0, 2);
     tcase_add_loop_test(t, not_written, 0, 2);
+    tcase_add_loop_test(t, window, 0, 4);
     suite_add_tcase(s, t);
     return run_suite(s);
 }

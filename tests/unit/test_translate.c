@@ -224,6 +224,23 @@ START_TEST(conditional_branches)
     ck_assert_uint_eq(result.ranges, 2);
     ck_assert_uint_eq(result.range[0].bytes, 4);
     ck_assert_uint_eq(result.range[1].at, CODE + 6);
+    ck_assert(MAKE(CODE, "\x90\x03\x06\x75\xfc\xc3"));        /* nop; l: add eax, [rsi]; jnz l; ret: four times */
+    ck_assert_uint_eq(unit.guests, 9);
+    ck_assert_uint_eq(count_of(IR_OP_ptr), 4);
+    ck_assert_uint_eq(count_of(IR_OP_jcc), 4);
+    ck_assert_uint_eq(result.ranges, 1);
+    ck_assert_uint_eq(result.range[0].bytes, 5);
+    for (unsigned i = 0, n = 0; i < unit.count; i++)
+        if (unit.ins[i].op == IR_OP_jcc) {
+            n++;
+            ck_assert_uint_eq(unit.ins[i].cc, n == 4 ? CC_NE : CC_E);
+            ck_assert_int_eq(unit.ins[i].imm, n == 4 ? 1 : 5);
+            ck_assert_uint_eq(unit.ins[i].bits, n == 4 ? IR_POLL | IR_LIKELY : 0);
+        }
+    ck_assert_int_eq(last()->imm, 5);
+    ck_assert(MAKE(CODE, "\x03\x06\xe2\xfc\xc3"));            /* l: add eax, [rsi]; loop l */
+    ck_assert_uint_eq(count_of(IR_OP_jz), 3);
+    ck_assert_uint_eq(count_of(IR_OP_jnz), 1);
     machine_end();
 }
 END_TEST
