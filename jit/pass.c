@@ -18,6 +18,8 @@
  */
 #include "jit/pass.h"
 
+#include "cpu/interp.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,14 +76,18 @@ enum { RAX = 1 << GPR_RAX, RCX = 1 << GPR_RCX, RDX = 1 << GPR_RDX, RDI = 1 << GP
 static u32 gpr_bit(ir_val v) { return ir_is_gpr(v) ? 1u << (v - IR_G) : ir_is_high(v) ? 1u << (v - IR_H) : 0; }
 static u32 gpr_bit_if(bool take, ir_val v) { return take ? gpr_bit(v) : 0; }
 
-/* Vector, MMX and x87 instructions name their registers but for string compares (ECX), FNSTSW, XGETBV and the like, and
- * MASKMOVDQU's address. Of others nothing is assumed. */
+/* Vector, MMX and x87 instructions name their registers but for string compares (ECX; EAX and EDX), MASKMOVDQU's address, and
+ * FNSTSW. Of others nothing is assumed. */
 static u32 insn_implicit(const struct ir_ins *ins)
 {
-    u32 attr = insn_rows[ins->row].attr;
-    if (attr & (ATTR_SYS | ATTR_BRANCH | ATTR_STRING) || !(attr & (ATTR_SSE | ATTR_MMX | ATTR_X87 | ATTR_VEX)))
+    const struct insn_row *row = &insn_rows[ins->row];
+    interp_fn *run = row->run;
+    if (row->attr & (ATTR_SYS | ATTR_BRANCH | ATTR_STRING) || !(row->attr & (ATTR_SSE | ATTR_MMX | ATTR_X87 | ATTR_VEX)))
         return ALL;
-    return RAX | RCX | RDX | RDI;
+    if (!(row->attr & (ATTR_SSE | ATTR_MMX | ATTR_X87)) || run == in_fnstsw || run == in_maskmovq || run == in_maskmovdqu ||
+        run == in_pcmpestrm || run == in_pcmpestri || run == in_pcmpistrm || run == in_pcmpistri)
+        return RAX | RCX | RDX | RDI;
+    return 0;
 }
 
 static u32 implicit(const struct ir_ins *ins)
