@@ -107,7 +107,9 @@ struct code_unit {
     bool jumps;                 /* it has been put into the table of indirect jumps */
     u32 key;                    /* cache offset */
     u32 agreed;                 /* check.c: how often it and the interpreter have */
-    u16 straddles;                  /* grouped accesses that did not lie on one page */
+    u16 straddles;                  /* grouped accesses that did not lie on one page; and that were done all the same, */
+    u16 copied;
+    u64 copied_since;               /* of those the first of the last few: jit_now_ns */
     struct code_profile *profile;   /* while `executed` counts */
     u16 profiles;
 };

@@ -463,18 +463,35 @@ void jit_run(struct vcpu *c)
 /* --- what code calls --------------------------------------------------------------------------------------------------------- */
 
 /* Accesses off one base are checked together, which fails if they straddle two pages: a stack frame in the wrong place would make
- * its function leave all the time. So the unit is made again without that group. */
-static void note_straddle(struct jit *j, struct code_unit *u, s32 offset)
+ * its function leave all the time. So the unit is made again without that group, once. */
+static void drop_group(struct jit *j, struct code_unit *u, s32 offset)
 {
-    enum { ENOUGH = 16 };
-    if (u->dead || ++u->straddles < ENOUGH)
-        return;
     __typeof__(j->no_group[0]) *no = &j->no_group[dispatch_slot(u->pa)];
     if (no->pa != u->pa)
         no->at = 0;
     no->pa = u->pa;
+    if (no->at & jit_group_bit(offset))
+        return;
     no->at |= jit_group_bit(offset);
     unit_kill(j, u);
+}
+
+/* done: by a copy, or because the pages lie behind each other in the host's memory. That is slow as well: a loop over a large array
+ * would do it at every page. */
+static void note_straddle(struct jit *j, struct code_unit *u, s32 offset, bool done)
+{
+    enum { ENOUGH = 16, MANY = 64, OFTEN_NS = MANY * 10000 };
+    if (u->dead)
+        return;
+    if (!done) {
+        if (++u->straddles >= ENOUGH)
+            drop_group(j, u, offset);
+    } else if (u->copied++ % MANY == 0) {
+        u64 now = jit_now_ns();
+        if (u->copied > 1 && now - u->copied_since < OFTEN_NS)
+            drop_group(j, u, offset);
+        u->copied_since = now;
+    }
 }
 
 /* An access that straddles two pages of memory. Those that lie behind each other in the host's memory as well are as good as one.
@@ -514,9 +531,10 @@ u8 *jit_miss(struct vcpu *c, gla a, const struct code_access *data)
         p = straddling(c, a, &access);
     else if (ok)
         p = mmu_host(&c->mmu, a, access.bytes, access.access == IR_READ ? ACCESS_READ : ACCESS_WRITE, access.view);
-    if (straddles && access.span && !p)
-        note_straddle(j, access.unit, access.offset);
-    if (!p || c->mmu.fetch_epoch[c->mmu.view] != j->epoch) {
+    enum { LARGEST = 32 };      /* what no single access is larger than, but for a few slow instructions */
+    if (straddles && (p ? access.bytes > LARGEST : access.span))
+        note_straddle(j, access.unit, access.offset, p != NULL);
+    if (!p || access.unit->dead || c->mmu.fetch_epoch[c->mmu.view] != j->epoch) {
         j->count.misses_to_step++;
         return NULL;
     }
