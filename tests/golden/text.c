@@ -62,12 +62,12 @@ void text_field(char *to, size_t room, u64 offset)
     }
 }
 
-/* Near something of the translator's, or of the program. */
+/* Near something of the translator's, or of the program: very near where constants of guest code are of that size too. */
 static const struct golden_code *now;
 static bool near(u64 v, const void *p)
 {
-    const u64 d = v - (u64)(uintptr_t)p;
-    return d + (1u << 28) < 1u << 29;
+    const u64 d = v - (u64)(uintptr_t)p, room = v >> 32 ? 1 << 28 : 1 << 16;
+    return d + room < 2 * room && !(v >> 63);
 }
 bool text_is_pointer(u64 v)
 {
