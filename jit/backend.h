@@ -38,8 +38,9 @@ struct backend {
     /* Writes the host's fixed code (entry, leaving, miss paths) at the start of the cache; returns its size in bytes, 0 if it
      * does not fit. Called once per cache. */
     u32 (*init)(struct jit *j, u8 *rw, u8 *rx, u32 room);
-    /* Emits u at cache offset `at`, at most `room` bytes. Fills out->entry, entry_host, entry_jump, size, links (allocated with
-     * code_alloc). False: does not fit, nothing is lost but the memory. Called with u->ins passing ir_check. */
+    /* Emits u into `room` bytes at cache offset `at`: from their start on, and what is rarely executed at their end, where the
+     * backend makes that difference: so hot code of all units lies together. Fills out->entry, entry_host, entry_jump, size,
+     * cold_size, links (allocated with code_alloc). False: does not fit, nothing is lost but the memory. Called with u->ins passing ir_check. */
     bool (*emit)(struct jit *j, const struct ir_unit *u, struct code_unit *out, u32 at, u32 room);
     /* Can the host execute this guest instruction as an IR_OP_insn? (All its operands, on this very CPU, bit for bit as the interpreter
      * does.) */

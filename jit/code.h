@@ -30,6 +30,7 @@ struct code_link {
     u8 kind, flags;
     u16 flive;                      /* flags that the unit was made to keep for the target */
     bool plain;                     /* to a unit of MODE_PLAIN, at the instruction whose grouped access straddles two pages */
+    bool key_own;                   /* the key has pc of the unit's own page instead, from which the target's follows */
     bool wraps;                     /* compile.c: 16-bit code, RIP of the target is to be truncated to 16 bits */
 };
 
@@ -88,7 +89,8 @@ struct code_unit {
     u64 *executed;              /* entries left until the unit is made again as a superblock, then code leaves with LEAVE_LOOKUP
                                    at its start; NULL: not counted */
     u32 entry, entry_host, entry_jump;  /* cache offsets, backend.h */
-    u32 size;                   /* bytes of host code */
+    u32 size;                   /* bytes of host code but for what is rarely executed: that lies */
+    u32 cold, cold_size;        /* there */
     u64 left;                   /* what `executed` leads to */
     u16 flags_in;               /* flags that it reads (all: it reads some or passes some on) */
     u16 guests;                 /* guest instructions */

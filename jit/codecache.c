@@ -36,16 +36,19 @@ static u8 *reserve(size_t bytes)
     return p + before;
 }
 
-/* Code is going to be written up to `end`: makes large pages of those that are not begun yet. A shared mapping does not get
+/* Code is going to be written there: makes large pages of those that are not begun yet. A shared mapping does not get
  * them for the asking, only if its pages are collapsed, which needs a page that is there. Where that fails, pages are small. */
-static void enlarge(struct jit *j, u32 end)
+static void enlarge(struct jit *j, u32 from, u32 to)
 {
-    while (!j->small_pages && j->large < end && j->size - j->large >= LARGE_PAGE) {
-        ((volatile u8 *)j->rw)[j->large] = 0;
-        j->small_pages = madvise(j->rw + j->large, LARGE_PAGE, MADV_COLLAPSE) != 0;
+    for (u32 n = from / LARGE_PAGE; n < (to + LARGE_PAGE - 1) / LARGE_PAGE && (n + 1) * LARGE_PAGE <= j->size && !j->small_pages; n++) {
+        u8 *first = j->rw + n * LARGE_PAGE;
+        if (j->large[n / 64] >> n % 64 & 1)
+            continue;
+        j->large[n / 64] |= (u64)1 << n % 64;
+        *(volatile u8 *)first = *(volatile u8 *)first;      /* code may be there already, from the other end of a segment */
+        j->small_pages = madvise(first, LARGE_PAGE, MADV_COLLAPSE) != 0;
         if (!j->small_pages)
-            madvise(j->rx + j->large, LARGE_PAGE, MADV_COLLAPSE);
-        j->large += LARGE_PAGE;
+            madvise(j->rx + n * LARGE_PAGE, LARGE_PAGE, MADV_COLLAPSE);
     }
 }
 
@@ -91,6 +94,7 @@ static void empty_segment(struct jit *j, struct code_segment *s)
         unit_kill(j, u);
     s->units = NULL;
     s->used = s->start;
+    s->cold = s->end;
     free_chunks(s);
     if (!any)
         return;
@@ -101,25 +105,26 @@ static void empty_segment(struct jit *j, struct code_segment *s)
 void codecache_room(struct jit *j, u32 bytes)
 {
     struct code_segment *s = &j->segment[j->filling];
-    if (s->end - s->used < bytes) {
+    if (s->cold - s->used < bytes) {
         j->filling = (j->filling + 1) % CODE_SEGMENTS;
         s = &j->segment[j->filling];
         empty_segment(j, s);
     }
-    enlarge(j, s->used + bytes);
+    enlarge(j, s->used, s->used + bytes);
+    enlarge(j, s->cold - bytes, s->cold);
 }
 
 u32 codecache_used(const struct jit *j)
 {
     u32 n = j->segment[0].start;
     for (unsigned i = 0; i < CODE_SEGMENTS; i++)
-        n += j->segment[i].used - j->segment[i].start;
+        n += j->segment[i].used - j->segment[i].start + j->segment[i].end - j->segment[i].cold;
     return n;
 }
 
 static bool cut_segments(struct jit *j)
 {
-    enlarge(j, 1);
+    enlarge(j, 0, 1);
     u32 fixed = j->backend->init(j, j->rw, j->rx, j->size / 2);
     if (!fixed)
         return false;
@@ -128,7 +133,7 @@ static bool cut_segments(struct jit *j)
     for (unsigned i = 0; i < CODE_SEGMENTS; i++) {
         struct code_segment *s = &j->segment[i];
         s->start = s->used = fixed + i * each;
-        s->end = s->start + each;
+        s->end = s->cold = s->start + each;
     }
     return true;
 }

@@ -39,12 +39,20 @@ static void log_ir(const struct ir_unit *u, enum log_bit item, const char *what)
     ir_print(u, print_line, &item);
 }
 
-static void log_host(const struct jit *j, const struct code_unit *u, u32 at)
+static void log_bytes(const struct jit *j, const char *what, u32 at, u32 bytes)
 {
-    log_print(LOG_OUT_ASM, "host code at %p, %u bytes:", (const void *)(j->rx + at), u->size);
-    for (u32 i = 0; i < u->size; i++)
+    if (!bytes)
+        return;
+    log_print(LOG_OUT_ASM, "%s code at %p, %u bytes:", what, (const void *)(j->rx + at), bytes);
+    for (u32 i = 0; i < bytes; i++)
         log_print(LOG_OUT_ASM, "%s%02x", i % 32 ? " " : "\n  ", j->rw[at + i]);
     log_print(LOG_OUT_ASM, "\n");
+}
+
+static void log_host(const struct jit *j, const struct code_unit *u, u32 at)
+{
+    log_bytes(j, "host", at, u->size);
+    log_bytes(j, "cold", u->cold, u->cold_size);
 }
 
 /* --- one attempt ------------------------------------------------------------------------------------------------------ */
@@ -94,7 +102,7 @@ static struct code_unit *emit(struct jit *j, gpa pa, const u8 *host, u32 part, c
     struct code_segment *s = &j->segment[j->filling];
     struct code_unit *u = code_alloc(j, sizeof(*u));
     u32 at = (s->used + CODE_ALIGN - 1) & ~(u32)(CODE_ALIGN - 1);
-    if (!u || at >= s->end)
+    if (!u || at >= s->cold)
         return NULL;
     *u = (struct code_unit){ .pa = pa, .mode = j->mode, .guests = j->ir.guests, .flags_in = j->ir.flags_in, .part = part,
                              .ranges = (u8)r->ranges,
@@ -112,9 +120,11 @@ static struct code_unit *emit(struct jit *j, gpa pa, const u8 *host, u32 part, c
     u->left = u->self ? u->self->patience : j->opt.hotter;
     u->executed = j->opt.super && !j->super && !u->crosses && !(j->mode & MODE_PLAIN) ? &u->left : NULL;
     u->falls_back = falls_back(j);
-    if (!j->backend->emit(j, &j->ir, u, at, s->end - at))
+    if (!j->backend->emit(j, &j->ir, u, at, s->cold - at))
         return NULL;
     s->used = at + u->size;
+    s->cold -= u->cold_size;
+    u->cold = s->cold;
     if (log_on(LOG_OUT_ASM))
         log_host(j, u, at);
     return u;
@@ -145,7 +155,8 @@ static void count_unit(struct jit *j, const struct code_unit *u)
     j->count.insns_translated += u->guests;
     for (unsigned g = 0; g < u->guests; g++)
         j->count.guest_bytes_translated += j->ir.guest[g]->len;
-    j->count.host_bytes_emitted += u->size;
+    j->count.host_bytes_emitted += u->size + u->cold_size;
+    j->count.host_bytes_cold += u->cold_size;
 }
 
 /* Where CS begins or ends on the page: all of the unit must be in it. */

@@ -109,7 +109,7 @@ static bool link_key(const struct jit *j, const struct code_link *l, const struc
         *key = c->rip + j->genkey;
         return true;
     }
-    *key = l->key ? page_rip(c, c->rip) + j->genkey : 0;
+    *key = l->key ? (l->key_own ? j->open.pc : page_rip(c, c->rip)) + j->genkey : 0;
     if (l->key)
         return truncate_rip(c, j->open.pc + (u64)(s64)(l->target & ~4095)) == page_rip(c, c->rip);
     return l->target == (s32)offset && (u->pa & PAGE_MASK) == (l->from->pa & PAGE_MASK) && u->part == l->from->part;

@@ -17,7 +17,7 @@ struct trans;
 /* Counters of the statistics: COUNTER(name). */
 #define JIT_COUNTERS(X) \
     X(insns_interpreted) X(units) X(units_remade) X(units_super) X(insns_translated) X(guest_bytes_translated) \
-    X(host_bytes_emitted) X(translate_ns) X(run_ns) X(evictions) X(invalidations) X(generations) X(leave_link) \
+    X(host_bytes_emitted) X(host_bytes_cold) X(translate_ns) X(run_ns) X(evictions) X(invalidations) X(generations) X(leave_link) \
     X(leave_landing) X(leave_lookup) X(leave_step) X(leave_return) X(links) X(links_cut) X(jumps_filled) X(misses) X(misses_to_step) \
     X(interp_ops) X(step_calls) X(switches) X(blocks_interpreted) X(failed_emit) X(failed_translate) \
     X(restless_pages) X(loose_decoded) X(self_units) X(self_changed) X(self_settled)
@@ -31,7 +31,8 @@ enum { CODE_SEGMENTS = 16, UNIT_HASH_SIZE = 1 << 19, UNIT_PAGES = 1 << 15, GENER
 
 /* A part of the code cache, and the metadata of the code in it. */
 struct code_segment {
-    u32 start, end, used;           /* cache offsets; used: of the first free byte */
+    u32 start, end, used, cold;     /* cache offsets. It is filled from both ends: what is rarely executed lies from `cold` on. Between
+                                       used and cold all is free */
     struct code_unit *units;
     struct arena_chunk *chunks;     /* the first one is being filled */
 };
@@ -72,7 +73,7 @@ struct jit {
     u8 *rw;                         /* the cache, writable */
     u8 *rx;                         /* the same memory, executable */
     u32 size;
-    u32 large;                      /* up to there it was tried to have large pages; */
+    u64 large[8];                   /* bit per large page of it: tried to have it; */
     bool small_pages;               /* the host has none */
     struct code_segment segment[CODE_SEGMENTS];
     unsigned filling;               /* segment */

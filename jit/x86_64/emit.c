@@ -347,7 +347,7 @@ bool emit_unit(struct jit *j, u8 *rw, const struct ir_unit *u, struct code_unit 
     if (j->op_at)
         j->op_at[u->count] = e->at;
     if (!e->full)
-        emit_tails(e);
+        emit_tails(e, at + room);
     out->size = e->at - at;
     out->flags_in = u->flags_in;
     return !e->full;

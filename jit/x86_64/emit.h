@@ -122,7 +122,7 @@ emit_fn emit_ptr, emit_again, emit_code, emit_same, emit_get, emit_put, emit_nee
     emit_icall, emit_ret, emit_step, emit_count;
 struct tail *emit_tail(struct emit *e, enum tail_kind kind, u32 from);
 struct code_link *emit_plain_link(struct emit *e);      /* to a plain unit, at e->ins */
-void emit_tails(struct emit *e);
+void emit_tails(struct emit *e, u32 end);       /* end: of the room, where cold ones go */
 void emit_lookup(struct emit *e);       /* to the code of RIP R11, by the table */
 void emit_crosses(struct emit *e);      /* at the start of a unit with code_unit.crosses */
 void emit_executed(struct emit *e);     /* counts the entry, for code_unit.executed */

@@ -1,10 +1,10 @@
-/* emit_exit.c - leaving a unit: to other units (links), by calls and returns, to the interpreter; and the tails, which are the
- * rarely executed code behind the unit.
+/* emit_exit.c - leaving a unit: to other units (links), by calls and returns, to the interpreter; and the tails, which are
+ * what is rarely executed: a few stand behind the unit, most at the other end of the segment.
  *
  * A link on the same page is one jump, patched when the target exists. A link to another page proves first that this page
  * is mapped where it was when the link was made:
  *
- *      pc + delta + genkey == key      then pc += delta, jump
+ *      pc + genkey == key      then pc += delta, jump
  *
  * Calls are host calls: the unit that a guest RET comes back to is entered through the landing behind the call, which
  * compares the return address that the guest popped (in R11) with its key in the same way. So the host predicts guest
@@ -109,15 +109,14 @@ struct code_link *emit_plain_link(struct emit *e)
 static bool same_page(s64 target) { return target >= 0 && target < (s64)PAGE_SIZE; }
 static bool wide(struct emit *e) { return mode_code_size(e->u->mode) == 8; }
 
-/* proof + genkey equals the key, or the code goes to the tail; then pc = RCX. R10 is destroyed. */
-static void check_key(struct emit *e, struct code_link *l, struct tail *t, unsigned proof)
+/* proof + genkey equals the key, or the code goes to the tail. R10 is destroyed. */
+static void check_key(struct emit *e, struct code_link *l, struct tail *t, struct rm proof)
 {
     enc(e, W, 0x8b, R10, rm_vcpu(VCPU_DISP(jit.genkey)));
-    enc(e, W, 0x03, R10, rm_reg(proof));
+    enc(e, W, 0x03, R10, proof);
     enc(e, W, 0x3b, R10, rm_code(0));
     l->key = e->at - 4;     /* the place of the displacement, until the key has its own: emit_tails */
     t->from[1] = emit_jump_if(e, 5);
-    enc(e, W, 0x89, RCX, rm_vcpu(VCPU_DISP(jit.pc)));
 }
 
 /* All that comes before the jump or call to the link's target. The flags are where e->flags says; live: somebody reads
@@ -137,9 +136,17 @@ static void approach(struct emit *e, struct code_link *l, enum tail_kind kind, b
         t->from[0] = emit_jump_if(e, 5);
     }
     if (far) {
-        enc(e, W, 0x8b, RCX, rm_vcpu(VCPU_DISP(jit.pc)));
-        enc(e, wide(e) ? W : D, 0x8d, RCX, rm_mem(RCX, (s32)(l->target & ~(s64)(PAGE_SIZE - 1))));
-        check_key(e, l, t, RCX);
+        s32 delta = (s32)(l->target & ~(s64)(PAGE_SIZE - 1));
+        l->key_own = true;
+        check_key(e, l, t, rm_vcpu(VCPU_DISP(jit.pc)));
+        if (wide(e)) {
+            enc(e, (struct enc){ .w = true, .imm_bytes = 4 }, 0x81, 0, rm_vcpu(VCPU_DISP(jit.pc)));     /* add */
+            put32(e, (u32)delta);
+        } else {    /* 32 bits; stored as all 64 that are loaded next time */
+            enc(e, W, 0x8b, RCX, rm_vcpu(VCPU_DISP(jit.pc)));
+            enc(e, D, 0x8d, RCX, rm_mem(RCX, delta));
+            enc(e, W, 0x89, RCX, rm_vcpu(VCPU_DISP(jit.pc)));
+        }
     }
 }
 
@@ -234,7 +241,8 @@ static void landing(struct emit *e, s64 offset)
     struct tail *t = emit_tail(e, TAIL_LANDING, 0);
     t->link = l;
     enc(e, wide(e) ? W : D, 0x8d, RCX, rm_mem(R11, -(s32)(offset & (PAGE_SIZE - 1))));
-    check_key(e, l, t, R11);
+    check_key(e, l, t, rm_reg(R11));
+    enc(e, W, 0x89, RCX, rm_vcpu(VCPU_DISP(jit.pc)));
     l->at = emit_jump(e);
     struct tail *stub = emit_tail(e, TAIL_LINK, 0);
     stub->link = l;
@@ -400,10 +408,16 @@ static u64 link_address(struct emit *e, const struct code_link *l)
     return (u64)(uintptr_t)(e->out->links + (l - e->link));
 }
 
-/* Counts down, without flags; at 0 the dispatcher gets its turn and makes the unit again. */
+/* Counts down, without flags if they are needed; at 0 the dispatcher gets its turn and makes the unit again. */
 void emit_executed(struct emit *e)
 {
     emit_mov_imm(e, R10, (u64)(uintptr_t)e->out->executed);
+    if (e->flags != FLAGS_HOST) {
+        enc(e, (struct enc){ .w = true, .imm_bytes = 1 }, 0x83, 5, rm_mem(R10, 0));     /* sub */
+        put8(e, 1);
+        emit_tail(e, TAIL_AGAIN, emit_jump_if(e, 4));
+        return;
+    }
     enc(e, W, 0x8b, RCX, rm_mem(R10, 0));
     enc(e, W, 0x8d, RCX, rm_mem(RCX, -1));
     enc(e, W, 0x89, RCX, rm_mem(R10, 0));
@@ -562,7 +576,38 @@ static void keys(struct emit *e)
     }
 }
 
-void emit_tails(struct emit *e)
+/* Tails that are executed often stand behind the unit, all others far away: bytes they need at most, 0 for the former. Misses are
+ * rare for most accesses. */
+static const u8 cold_bytes[] = { [TAIL_MISS] = 42, [TAIL_NEED] = 13, [TAIL_STEP] = 15, [TAIL_LINK] = 15, [TAIL_LANDING] = 27, [TAIL_AGAIN] = 64,
+                                 [TAIL_CALL] = 25, [TAIL_FLAGS] = 0 };
+
+static void hot_tails(struct emit *e)
+{
+    for (unsigned i = 0; i < e->tails && !e->full; i++)     /* TAIL_GO adds some */
+        if (!cold_bytes[e->tail[i].kind])
+            one_tail(e, &e->tail[i]);
+    keys(e);
+}
+
+static void cold_tails(struct emit *e, u32 end)
+{
+    u32 bytes = 0;
+    for (unsigned i = 0; i < e->tails; i++)
+        bytes += cold_bytes[e->tail[i].kind];
+    if (e->full || end - e->at < bytes) {
+        e->full = true;
+        return;
+    }
+    u32 at = e->at;
+    e->at = end - bytes;
+    for (unsigned i = 0; i < e->tails && !e->full; i++)
+        if (cold_bytes[e->tail[i].kind])
+            one_tail(e, &e->tail[i]);
+    e->at = at;
+    e->out->cold_size = bytes;
+}
+
+void emit_tails(struct emit *e, u32 end)
 {
     e->out->link_count = e->links;
     e->out->links = e->links ? code_alloc(e->j, e->links * sizeof(struct code_link)) : NULL;
@@ -570,9 +615,8 @@ void emit_tails(struct emit *e)
         e->full = true;
         return;
     }
-    for (unsigned i = 0; i < e->tails && !e->full; i++)     /* TAIL_GO adds some */
-        one_tail(e, &e->tail[i]);
-    keys(e);
+    hot_tails(e);
+    cold_tails(e, end);
     if (e->links)
         memcpy(e->out->links, e->link, e->links * sizeof(struct code_link));
 }

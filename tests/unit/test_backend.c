@@ -348,9 +348,10 @@ static bool run_code(void)
     const u32 at = (s->used + CODE_ALIGN - 1) & ~(u32)(CODE_ALIGN - 1);
     ck_assert_ptr_nonnull(u);
     *u = (struct code_unit){ .pa = CODE, .mode = j->mode, .guests = unit.guests, .flags_in = unit.flags_in, .part = UNIT_WHOLE };
-    if (!j->backend->emit(j, &unit, u, at, s->end - at))
+    if (!j->backend->emit(j, &unit, u, at, s->cold - at))
         return false;
     s->used = at + u->size;
+    s->cold -= u->cold_size;    /* a return address may still lead to it */
     code_at = u->entry;
     code_bytes = at + u->size - u->entry;
     C->jit.pc = CODE;
