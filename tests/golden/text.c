@@ -145,9 +145,9 @@ static void target_text(char *to, size_t room, const cs_insn *in, u64 target)
             snprintf(to, room, "<link %#x>", (unsigned)l->target);
     } else if (label_of(target))
         snprintf(to, room, ".%u", label_of(target));
-    else if (target == now->end)
+    else if (target == now->end && target < now->op_at[now->jit->ir.count])     /* there, tails begin */
         snprintf(to, room, "<next>");
-    else if (target > now->end && target < now->base + now->size)
+    else if ((target >= now->end && target < now->base + now->size) || target - now->unit->cold < now->unit->cold_size)
         snprintf(to, room, "<tail>");
     else
         snprintf(to, room, "<stub>");
