@@ -581,6 +581,8 @@ static void keys(struct emit *e)
 static const u8 cold_bytes[] = { [TAIL_MISS] = 42, [TAIL_NEED] = 13, [TAIL_STEP] = 15, [TAIL_LINK] = 15, [TAIL_LANDING] = 27, [TAIL_AGAIN] = 64,
                                  [TAIL_CALL] = 25, [TAIL_FLAGS] = 0 };
 
+enum { STRADDLES_BYTES = 34 + 15 };     /* straddles_to, and the tail of its link */
+
 static void hot_tails(struct emit *e)
 {
     for (unsigned i = 0; i < e->tails && !e->full; i++)     /* TAIL_GO adds some */
@@ -593,7 +595,7 @@ static void cold_tails(struct emit *e, u32 end)
 {
     u32 bytes = 0;
     for (unsigned i = 0; i < e->tails; i++)
-        bytes += cold_bytes[e->tail[i].kind];
+        bytes += cold_bytes[e->tail[i].kind] + (e->tail[i].kind == TAIL_MISS && e->tail[i].link ? STRADDLES_BYTES : 0);
     if (e->full || end - e->at < bytes) {
         e->full = true;
         return;
