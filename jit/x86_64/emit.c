@@ -8,6 +8,7 @@
  * (a byte register that needs REX cannot meet AH in one instruction).
  */
 #include "jit/jit_private.h"
+#include "jit/pass.h"
 #include "jit/x86_64/emit.h"
 
 #include <string.h>
@@ -28,16 +29,56 @@ unsigned emit_home(struct emit *e, ir_val v)
     return ir_is_temp(v) ? e->temp_reg[v - IR_T] : NO_REG;
 }
 
-unsigned emit_scratch(struct emit *e)
+static bool in_vcpu(ir_val v) { return ir_is_gpr(v) && host_of_gpr[v - IR_G] == NO_REG; }
+static u32 gpr_bit(ir_val v) { return 1u << (v - IR_G); }
+
+/* --- scratch registers, and what they mirror ------------------------------------------------------------------------- */
+
+/* A free one, if possible one that mirrors nothing, else the one whose value was used longest ago. RCX last for temporaries:
+ * it is wanted for counts, and mirrors live longest there. */
+static unsigned take_scratch(struct emit *e, bool temp)
 {
+    static const u8 order[2][SCRATCH_COUNT] = { { 2, 0, 1 }, { 0, 1, 2 } };
+    unsigned best = SCRATCH_COUNT;
     for (unsigned i = 0; i < SCRATCH_COUNT; i++) {
-        if (!(e->taken >> i & 1)) {
-            e->taken |= (u8)(1 << i);
-            return scratch_regs[i];
-        }
+        const unsigned n = order[temp][i];
+        if ((e->taken | e->pinned) >> n & 1 || (temp && n == 2 && best < SCRATCH_COUNT))
+            continue;
+        if (best == SCRATCH_COUNT || (e->mirrors[best] && (!e->mirrors[n] || e->used_at[n] < e->used_at[best])))
+            best = n;
     }
-    e->full = true;
-    return RCX;
+    if (best == SCRATCH_COUNT) {
+        e->full = true;
+        best = 2;
+    }
+    e->taken |= (u8)(1 << best);
+    e->whole &= (u8)~(1 << best);
+    e->mirrors[best] = 0;
+    return scratch_regs[best];
+}
+
+unsigned emit_scratch(struct emit *e) { return take_scratch(e, false); }
+
+void emit_forget(struct emit *e, unsigned reg)
+{
+    for (unsigned n = 0; n < SCRATCH_COUNT; n++)
+        if (reg == scratch_regs[n] || reg == NO_REG)
+            e->mirrors[n] = 0;
+}
+
+static void forget_value(struct emit *e, u32 gprs)
+{
+    for (unsigned n = 0; n < SCRATCH_COUNT; n++)
+        e->mirrors[n] &= (u16)~gprs;
+}
+
+/* The number of the scratch register that mirrors v; SCRATCH_COUNT: none does. */
+static unsigned mirror_of(const struct emit *e, ir_val v)
+{
+    unsigned n = 0;
+    while (n < SCRATCH_COUNT && !(in_vcpu(v) && e->mirrors[n] & gpr_bit(v)))
+        n++;
+    return n;
 }
 
 static int scratch_number(unsigned reg)
@@ -46,6 +87,56 @@ static int scratch_number(unsigned reg)
         if (scratch_regs[i] == reg)
             return i;
     return -1;
+}
+
+void emit_mirrors(struct emit *e, ir_val v, unsigned reg)
+{
+    const int n = scratch_number(reg);
+    if (!in_vcpu(v))
+        return;
+    forget_value(e, gpr_bit(v));
+    if (n < 0)
+        return;
+    e->mirrors[n] |= (u16)gpr_bit(v);
+    e->used_at[n] = e->index;
+}
+
+void emit_stored(struct emit *e, ir_val v, unsigned reg)
+{
+    emit_mirrors(e, v, reg);
+    if (in_vcpu(v))
+        e->fresh |= (u16)gpr_bit(v);
+}
+
+unsigned emit_at(struct emit *e, ir_val v)
+{
+    const unsigned n = mirror_of(e, v);
+    if (n == SCRATCH_COUNT)
+        return emit_home(e, v);
+    e->pinned |= (u8)(1 << n);
+    e->used_at[n] = e->index;
+    return scratch_regs[n];
+}
+
+/* Of the others, one must be left for the operation, which expects v in memory. */
+struct rm emit_from(struct emit *e, ir_val v)
+{
+    const unsigned n = mirror_of(e, v);
+    const unsigned all = (1 << SCRATCH_COUNT) - 1;
+    if (n < SCRATCH_COUNT && (e->taken | e->pinned | 1u << n) != all)
+        return rm_reg(emit_at(e, v));
+    return emit_rm(e, v);
+}
+
+/* A register from emit_use is overwritten by the result, which it is to be for. Not if a temporary is in it. */
+bool emit_take(struct emit *e, unsigned reg)
+{
+    const int n = scratch_number(reg);
+    if (n < 0 || e->temps_in[n])
+        return false;
+    e->taken |= (u8)(1 << n);
+    e->mirrors[n] = 0;
+    return true;
 }
 
 void emit_release(struct emit *e, unsigned reg)
@@ -72,12 +163,11 @@ struct rm emit_rm(struct emit *e, ir_val v)
 /* mov reg, v at that size, zero-extended (or more than asked for, from a register). */
 static void load(struct emit *e, unsigned reg, ir_val v, unsigned size)
 {
-    struct rm from = emit_rm(e, v);
+    const unsigned n = mirror_of(e, v);
+    const struct rm from = n < SCRATCH_COUNT ? rm_reg(scratch_regs[n]) : emit_rm(e, v);
     if (v == IR_IMM)
         emit_mov_imm(e, reg, size == 8 ? (u64)e->ins->imm : (u32)e->ins->imm);
-    else if (!from.mem)
-        enc(e, (struct enc){ .w = size == 8 }, 0x8b, reg, from);
-    else if (size >= 4)
+    else if (!from.mem || size >= 4)
         enc(e, (struct enc){ .w = size == 8 }, 0x8b, reg, from);
     else
         enc(e, (struct enc){ 0 }, size == 2 ? 0x0fb7 : 0x0fb6, reg, from);
@@ -100,22 +190,57 @@ void emit_mov_imm(struct emit *e, unsigned reg, u64 v)
     }
 }
 
+/* What lives in the vCPU is loaded whole, so that the register mirrors it from there on. */
 unsigned emit_use(struct emit *e, ir_val v, unsigned size)
 {
-    unsigned reg = emit_home(e, v);
+    unsigned reg = emit_at(e, v);
     if (reg == NO_REG) {
         reg = emit_scratch(e);
-        load(e, reg, v, size);
+        load(e, reg, v, in_vcpu(v) ? 8 : size);
+        emit_mirrors(e, v, reg);
     }
     return reg;
 }
 
-/* A copy that may be changed, in a scratch register. */
+/* A copy that may be changed, in a scratch register: the mirror itself if the operation writes v. */
 unsigned emit_copy(struct emit *e, ir_val v, unsigned size)
 {
+    const unsigned n = mirror_of(e, v);
+    if (n < SCRATCH_COUNT && !((e->taken | e->pinned) >> n & 1) && pass_gpr_written(e->ins) & gpr_bit(v)) {
+        e->taken |= (u8)(1 << n);
+        e->mirrors[n] = 0;
+        e->whole = (u8)(e->whole | 1 << n);
+        return scratch_regs[n];
+    }
     unsigned reg = emit_scratch(e);
-    load(e, reg, v, size);
+    load(e, reg, v, in_vcpu(v) ? 8 : size);
+    if (in_vcpu(v))
+        e->whole = (u8)(e->whole | 1 << scratch_number(reg));
     return reg;
+}
+
+/* Is v looked at soon, so that it pays to have it in a register? */
+bool emit_wanted(const struct emit *e, ir_val v)
+{
+    enum { SOON = 12 };
+    for (unsigned i = e->index + 1u; i < e->u->count && i <= (unsigned)e->index + SOON; i++) {
+        const struct ir_ins *ins = &e->u->ins[i];
+        if (ins->op == IR_OP_interp || ir_rows[ins->op].attr & IR_END)
+            return false;
+        if (pass_gpr_touched(ins) & gpr_bit(v))
+            return true;
+    }
+    return false;
+}
+
+/* A copy to work on, which is stored back as a whole, instead of the memory? Not if the operation is short of registers;
+ * parts are never stored alone if it can be helped, since what is loaded whole afterwards would wait for them. */
+bool emit_by_register(struct emit *e, ir_val v)
+{
+    const u8 busy = e->taken | e->pinned, left = (u8)~busy & 7;
+    if (!in_vcpu(v) || !(left & (left - 1)))
+        return false;
+    return e->ins->size < 8 || mirror_of(e, v) < SCRATCH_COUNT || emit_wanted(e, v);
 }
 
 void emit_load(struct emit *e, unsigned reg, ir_val v, unsigned size) { load(e, reg, v, size); }
@@ -140,7 +265,8 @@ unsigned emit_def(struct emit *e, ir_val v)
         return reg;
     reg = ir_is_temp(v) ? dying_source(e) : NO_REG;
     if (reg == NO_REG)
-        reg = emit_scratch(e);
+        reg = take_scratch(e, ir_is_temp(v));
+    emit_forget(e, reg);
     if (ir_is_temp(v)) {
         e->temp_reg[v - IR_T] = (u8)reg;
         e->temps_in[scratch_number(reg)]++;
@@ -152,11 +278,14 @@ void emit_defined(struct emit *e, ir_val v, unsigned reg, unsigned size)
 {
     if (emit_home(e, v) == reg)
         return;
-    if (size == 4 && ir_is_gpr(v))
+    const int n = scratch_number(reg);
+    if (ir_is_gpr(v) && (size == 4 || (n >= 0 && e->whole >> n & 1)))
         size = 8;       /* 32-bit results clear the upper half: the register's is clear already */
     enc(e, (struct enc){ .prefix = size == 2 ? 0x66 : 0, .w = size == 8, .reg8 = size == 1 }, size == 1 ? 0x88 : 0x89, reg,
         emit_rm(e, v));
     emit_release(e, reg);
+    if (in_vcpu(v) && size == 8)
+        emit_stored(e, v, reg);
 }
 
 /* --- the walk ------------------------------------------------------------------------------------------------------ */
@@ -241,6 +370,40 @@ static void flags_after(struct emit *e, const struct ir_ins *ins)
     e->flag_def = (u16)(e->index + 1);
 }
 
+/* Operations that need RCX: for a count, for JRCXZ. */
+static bool needs_rcx(const struct emit *e, const struct ir_ins *ins)
+{
+    switch (ins->op) {
+    case IR_OP_shl: case IR_OP_shr: case IR_OP_sar: case IR_OP_rol: case IR_OP_ror: case IR_OP_rcl: case IR_OP_rcr:
+        return ins->a != IR_IMM;
+    case IR_OP_shld: case IR_OP_shrd: return ins->b != IR_IMM;
+    case IR_OP_jz: case IR_OP_jnz: return ins->flive && e->flags == FLAGS_HOST;
+    default: return false;
+    }
+}
+
+/* Before an operation: what temporaries that it changes mirror is lost. */
+static void mirrors_before(struct emit *e, const struct ir_ins *ins)
+{
+    e->fresh = 0;
+    e->whole = 0;
+    const ir_val v[2] = { ins->d, ins->a };
+    for (unsigned i = 0; i < 2; i++)
+        if ((is_written(&ir_rows[ins->op], i) || ins->op == IR_OP_insn) && ir_is_temp(v[i]) && emit_home(e, v[i]) != NO_REG)
+            emit_forget(e, emit_home(e, v[i]));
+    if (needs_rcx(e, ins)) {
+        emit_forget(e, RCX);
+        e->pinned = 4;
+    }
+}
+
+/* Behind it: guest registers that it has written otherwise than through emit_stored. */
+static void mirrors_after(struct emit *e, const struct ir_ins *ins)
+{
+    forget_value(e, pass_gpr_written(ins) & ~(u32)e->fresh);
+    e->pinned = 0;
+}
+
 static void emit_one(struct emit *e, const struct ir_ins *ins)
 {
     bool high = ir_is_high(ins->d) || ir_is_high(ins->a);
@@ -250,11 +413,13 @@ static void emit_one(struct emit *e, const struct ir_ins *ins)
         high_bytes(e, ins, true);
     if (!own)
         flags_before(e, ins);
+    mirrors_before(e, ins);
     if (!own && !ins->fdef && ir_rows[ins->op].fw & IR_FLAGS)   /* arithmetic that the guest does not see */
         flags_clobber(e, ins->flive);
     emit_ops[ins->op](e, ins);
     if (!own)
         flags_after(e, ins);
+    mirrors_after(e, ins);
     if (high)
         high_bytes(e, ins, false);
     free_temp(e, ins->d);

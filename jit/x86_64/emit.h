@@ -71,6 +71,12 @@ struct emit {
     u16 flag_def;                   /* 1 + index of the operation that made those in EFLAGS; 0: not known */
     u8 taken;                       /* scratch registers in use: bit per register of scratch_regs */
     u8 kept;                        /* elements of vcpu.jit.pointer in use, bit per element */
+    /* Mirrors: guest registers (bit per enum gpr) that live in the vCPU, and whose whole value is in that scratch register too. */
+    u16 mirrors[3];
+    u16 used_at[3];                 /* index of the operation that used them last */
+    u16 fresh;                      /* those that came up in this operation */
+    u8 pinned;                      /* scratch registers that this operation's code reads as mirrors, or needs: not to be taken */
+    u8 whole;                       /* scratch registers that hold all of what a part is changed of: emit_copy */
     u16 pointers;                   /* operations of that name: as many accesses are counted */
     u16 temps_in[3];                /* temporaries that each of them holds (two: a move takes over its source's) */
     struct rm operand[IR_MAX_TEMPS];    /* of temporaries that ptr defines: the memory they stand for */
@@ -161,9 +167,13 @@ void enc_vex(struct emit *e, unsigned pp, unsigned map, bool w, bool l, u8 opcod
 extern const u8 host_of_gpr[16];    /* enum host, NO_REG: in the vCPU */
 /* Host register that holds a guest register or temporary right now, NO_REG if it is in the vCPU. */
 unsigned emit_home(struct emit *e, ir_val v);
-/* ModRM operand for a register, temporary, high byte (of guest RAX, RDX, RBX) or IR_MEM of e->ins. */
+/* The same to be read only: a mirror will do. */
+unsigned emit_at(struct emit *e, ir_val v);
+/* ModRM operand for a register, temporary, high byte (of guest RAX, RDX, RBX) or IR_MEM of e->ins: where it lives; to be read only. */
 struct rm emit_rm(struct emit *e, ir_val v);
-/* A host register that holds v's value (loaded into a free scratch register if it is not in one); release it with emit_release. */
+struct rm emit_from(struct emit *e, ir_val v);
+/* A host register that holds v's value, not to be changed (loaded into a free scratch register if it is not in one); release it
+ * with emit_release. */
 unsigned emit_use(struct emit *e, ir_val v, unsigned size);
 /* A register to put v's new value into; emit_defined stores it where v lives. */
 unsigned emit_def(struct emit *e, ir_val v);
@@ -171,6 +181,12 @@ void emit_defined(struct emit *e, ir_val v, unsigned reg, unsigned size);
 unsigned emit_scratch(struct emit *e);              /* a free scratch register; never fails: the unit becomes `full` */
 void emit_mov_imm(struct emit *e, unsigned reg, u64 v);
 unsigned emit_copy(struct emit *e, ir_val v, unsigned size);    /* its value in a scratch register that may be changed */
+bool emit_by_register(struct emit *e, ir_val v);    /* v is changed: by emit_copy and emit_defined, not where it lives? */
+void emit_stored(struct emit *e, ir_val v, unsigned reg);       /* reg is v's whole value, and is where v lives, too */
+void emit_mirrors(struct emit *e, ir_val v, unsigned reg);      /* reg is v's whole value */
+bool emit_wanted(const struct emit *e, ir_val v);   /* v is looked at soon, so that it pays to have it in a register */
+bool emit_take(struct emit *e, unsigned reg);       /* emit_use's register becomes that of a result */
+void emit_forget(struct emit *e, unsigned reg);     /* it mirrors nothing any more; NO_REG: none does */
 void emit_load(struct emit *e, unsigned reg, ir_val v, unsigned size);  /* into a given register */
 bool emit_unit(struct jit *j, u8 *rw, const struct ir_unit *u, struct code_unit *out, u32 at, u32 room);
 extern bool host_has_bmi2, host_has_avx;        /* entry.c */

@@ -19,11 +19,11 @@ static struct enc locked(const struct ir_ins *ins)
 }
 static bool in_memory(struct emit *e, ir_val v) { return v != IR_IMM && emit_rm(e, v).mem; }
 
-/* The destination as it can be operated on in place: its register, its memory, or (32-bit results for a guest register in
- * the vCPU) a copy in a scratch register that finish() writes back. */
+/* The destination as it can be operated on in place: its register, its memory, or a copy in a scratch register that finish()
+ * writes back: of a guest register in the vCPU, always for 32-bit results. */
 static struct rm start(struct emit *e, const struct ir_ins *ins)
 {
-    if (ir_is_gpr(ins->d) && ins->size == 4 && in_memory(e, ins->d))
+    if (ir_is_gpr(ins->d) && in_memory(e, ins->d) && (ins->size == 4 || emit_by_register(e, ins->d)))
         return rm_reg(emit_copy(e, ins->d, 4));
     return emit_rm(e, ins->d);
 }
@@ -37,7 +37,7 @@ static void finish(struct emit *e, const struct ir_ins *ins, struct rm d)
 static struct rm source(struct emit *e, ir_val v, unsigned size, bool memory)
 {
     if (v != IR_IMM && (memory || !in_memory(e, v)))
-        return emit_rm(e, v);
+        return emit_from(e, v);
     return rm_reg(emit_use(e, v, size));
 }
 static void drop(struct emit *e, struct rm r)
@@ -72,6 +72,8 @@ static void mov_to_memory(struct emit *e, const struct ir_ins *ins, struct rm d)
     }
     unsigned a = emit_use(e, ins->a, ins->size);
     enc(e, how, ins->size == 1 ? 0x88 : 0x89, a, d);
+    if (ins->size == 8 && ir_is_gpr(ins->d))
+        emit_stored(e, ins->d, a);
     emit_release(e, a);
 }
 
@@ -84,12 +86,12 @@ static void mov_to_register(struct emit *e, const struct ir_ins *ins, unsigned d
         how.reg8 = false;
         enc(e, how, ins->size == 1 ? 0xc6 : 0xc7, 0, rm_reg(d));
         put_imm(e, ins->size, ins->imm);
-    } else if (ir_is_temp(ins->d) && ins->size < 4 && in_memory(e, ins->a)) {
+    } else if (ir_is_temp(ins->d) && ins->size < 4 && emit_from(e, ins->a).mem) {
         enc(e, (struct enc){ 0 }, ins->size == 2 ? 0x0fb7 : 0x0fb6, d, emit_rm(e, ins->a));     /* whole register: no merge */
     } else if (ir_is_temp(ins->d) && ins->size < 4) {
-        enc(e, (struct enc){ 0 }, 0x8b, d, emit_rm(e, ins->a));
+        enc(e, (struct enc){ 0 }, 0x8b, d, emit_from(e, ins->a));
     } else {
-        enc(e, how, ins->size == 1 ? 0x8a : 0x8b, d, emit_rm(e, ins->a));
+        enc(e, how, ins->size == 1 ? 0x8a : 0x8b, d, emit_from(e, ins->a));
     }
 }
 
@@ -98,13 +100,16 @@ static void emit_mov(struct emit *e, const struct ir_ins *ins)
     unsigned home = ir_is_temp(ins->d) ? emit_def(e, ins->d) : emit_home(e, ins->d);
     if (home != NO_REG) {
         mov_to_register(e, ins, home);
+        if (ins->size == 8 && ir_is_gpr(ins->a) && ir_is_temp(ins->d))
+            emit_mirrors(e, ins->a, home);
     } else if (ins->d != IR_MEM && ir_is_gpr(ins->d) && ins->size == 4) {
-        unsigned s = emit_use(e, ins->a, 4);
-        if (emit_home(e, ins->a) == s) {        /* its upper half may hold something */
-            unsigned copy = emit_copy(e, ins->a, 4);
-            emit_defined(e, ins->d, copy, 4);
-        } else
-            emit_defined(e, ins->d, s, 4);
+        unsigned s = emit_scratch(e);
+        emit_load(e, s, ins->a, 4);         /* clears the upper half */
+        emit_defined(e, ins->d, s, 4);
+    } else if (ir_is_gpr(ins->d) && ins->size < 4 && emit_by_register(e, ins->d)) {
+        unsigned s = emit_copy(e, ins->d, 8);
+        mov_to_register(e, ins, s);
+        emit_defined(e, ins->d, s, ins->size);
     } else {
         mov_to_memory(e, ins, emit_rm(e, ins->d));
     }
@@ -112,7 +117,7 @@ static void emit_mov(struct emit *e, const struct ir_ins *ins)
 
 static void extend(struct emit *e, const struct ir_ins *ins, u32 byte_op, u32 word_op, bool sign)
 {
-    struct rm a = emit_rm(e, ins->a);
+    struct rm a = emit_from(e, ins->a);
     unsigned d = ir_is_gpr(ins->d) && emit_home(e, ins->d) == NO_REG ? emit_scratch(e) : emit_def(e, ins->d);
     struct enc how = { .prefix = ins->size == 2 ? 0x66 : 0, .w = ins->size == 8 && sign, .rm8 = ins->size2 == 1 };
     if (ins->size2 == 4)
@@ -129,11 +134,11 @@ static void emit_lea(struct emit *e, const struct ir_ins *ins)
     unsigned d = emit_def(e, ins->d), base = NO_REG, index = NO_REG;
     bool partial = ins->size < 4;       /* d's own upper part stays: compute elsewhere */
     unsigned t = partial && ir_is_gpr(ins->d) && emit_home(e, ins->d) == d ? emit_scratch(e) : d;
-    bool in_place = emit_home(e, ins->b) != t;      /* what has to be loaded may be loaded into the result's register */
+    bool in_place = emit_at(e, ins->b) != t;        /* what has to be loaded may be loaded into the result's register */
     if (ins->a == IR_PC) {
         base = in_place ? t : emit_scratch(e);
         enc(e, W, 0x8b, base, rm_vcpu(VCPU_DISP(jit.pc)));
-    } else if (ins->a != IR_NONE && emit_home(e, ins->a) == NO_REG && in_place) {
+    } else if (ins->a != IR_NONE && emit_at(e, ins->a) == NO_REG && in_place) {
         base = t;
         emit_load(e, base, ins->a, 8);
     } else if (ins->a != IR_NONE)
@@ -162,7 +167,7 @@ static void exchange(struct emit *e, const struct ir_ins *ins, u32 byte_op, u32 
     bool swap = ins->d != IR_MEM && ins->a == IR_MEM;
     ir_val first = swap ? ins->a : ins->d, second = swap ? ins->d : ins->a;
     struct rm d = emit_rm(e, first);
-    bool copy = first != IR_MEM && d.mem && ins->size == 4;
+    bool copy = ir_is_gpr(first) && d.mem && (ins->size == 4 || emit_by_register(e, first));
     if (copy)
         d = rm_reg(emit_copy(e, first, ins->size));
     unsigned home = emit_home(e, second), a = home != NO_REG ? home : emit_copy(e, second, ins->size);
@@ -201,8 +206,9 @@ static void emit_cmov(struct emit *e, const struct ir_ins *ins)
 
 static void emit_setcc(struct emit *e, const struct ir_ins *ins)
 {
-    struct rm d = ir_is_temp(ins->d) ? rm_reg(emit_def(e, ins->d)) : emit_rm(e, ins->d);
+    struct rm d = ir_is_temp(ins->d) ? rm_reg(emit_def(e, ins->d)) : start(e, ins);
     enc(e, (struct enc){ .rm8 = true }, 0x0f90u | ins->cc, 0, d);
+    finish(e, ins, d);
 }
 
 static void emit_cdq(struct emit *e, const struct ir_ins *ins)
@@ -241,10 +247,20 @@ static void alu(struct emit *e, const struct ir_ins *ins, unsigned n, struct rm 
     drop(e, a);
 }
 
+/* XOR, SUB of a register in the vCPU and itself. */
+static bool is_zero(struct emit *e, const struct ir_ins *ins, unsigned n)
+{
+    return (n == 5 || n == 6) && ins->size >= 4 && ins->d == ins->a && ir_is_gpr(ins->d) && in_memory(e, ins->d);
+}
+
 static void alu_op(struct emit *e, const struct ir_ins *ins, unsigned n)
 {
-    struct rm d = start(e, ins);
-    alu(e, ins, n, d);
+    const bool zero = is_zero(e, ins, n);
+    struct rm d = zero ? rm_reg(emit_scratch(e)) : start(e, ins);
+    if (zero)
+        enc(e, (struct enc){ 0 }, n << 3 | 1, d.reg, d);
+    else
+        alu(e, ins, n, d);
     finish(e, ins, d);
 }
 static void emit_add(struct emit *e, const struct ir_ins *ins) { alu_op(e, ins, 0); }
@@ -324,7 +340,7 @@ static void emit_imul3(struct emit *e, const struct ir_ins *ins)
     unsigned d = emit_def(e, ins->d);
     struct enc how = { .prefix = ins->size == 2 ? 0x66 : 0, .w = ins->size == 8 };
     how.imm_bytes = (u8)(small ? 1 : imm_bytes(ins->size));
-    enc(e, how, small ? 0x6b : 0x69, d, emit_rm(e, ins->a));
+    enc(e, how, small ? 0x6b : 0x69, d, emit_from(e, ins->a));
     put_imm(e, small ? 1 : ins->size, ins->imm);
     emit_defined(e, ins->d, d, ins->size);
 }
@@ -333,7 +349,7 @@ static void wide(struct emit *e, const struct ir_ins *ins, unsigned n)
 {
     struct enc how = sized(ins->size);
     how.reg8 = false;
-    enc(e, how, ins->size == 1 ? 0xf6 : 0xf7, n, emit_rm(e, ins->a));
+    enc(e, how, ins->size == 1 ? 0xf6 : 0xf7, n, emit_from(e, ins->a));
 }
 static void emit_mul(struct emit *e, const struct ir_ins *ins) { wide(e, ins, 4); }
 static void emit_imul1(struct emit *e, const struct ir_ins *ins) { wide(e, ins, 5); }
@@ -347,10 +363,10 @@ static void emit_div(struct emit *e, const struct ir_ins *ins)
         enc(e, (struct enc){ .prefix = 0 }, 0xc1, 5, rm_reg(s));       /* shr s, 8 */
         put8(e, 8);
         enc(e, (struct enc){ 0 }, 0x0fb6, s, rm_reg(s));
-        enc(e, sized(1), 0x3a, s, emit_rm(e, ins->a));
+        enc(e, sized(1), 0x3a, s, emit_from(e, ins->a));
         emit_release(e, s);
     } else
-        enc(e, sized(ins->size), 0x3b, RDX, emit_rm(e, ins->a));
+        enc(e, sized(ins->size), 0x3b, RDX, emit_from(e, ins->a));
     emit_tail(e, TAIL_STEP, emit_jump_if(e, 3));                        /* jae */
     wide(e, ins, 6);
 }
@@ -399,7 +415,7 @@ static bool count_in_cl(struct emit *e, ir_val count)
         return false;
     }
     e->taken |= 4;
-    struct rm from = emit_rm(e, count);
+    struct rm from = emit_from(e, count);
     if (from.mem)
         enc(e, (struct enc){ 0 }, 0x0fb6, RCX, from);
     else
@@ -413,9 +429,10 @@ static bool shift_without_flags(struct emit *e, const struct ir_ins *ins, unsign
     static const u8 pp[8] = { [4] = 1, [5] = 3, [7] = 2 };
     if (!host_has_bmi2 || ins->a == IR_IMM || ins->flive || ins->size < 4 || n < 4 || ins->d == IR_MEM)
         return false;
+    e->pinned = 0;          /* RCX is not needed after all */
     unsigned home = emit_home(e, ins->d), d = home != NO_REG ? home : emit_scratch(e);
     unsigned count = emit_use(e, ins->a, 1);
-    enc_vex(e, pp[n], 2, ins->size == 8, false, 0xf7, d, count, emit_rm(e, ins->d), 0);
+    enc_vex(e, pp[n], 2, ins->size == 8, false, 0xf7, d, count, emit_from(e, ins->d), 0);
     emit_release(e, count);
     emit_defined(e, ins->d, d, ins->size);
     return true;
@@ -484,9 +501,16 @@ static unsigned bit_number(struct emit *e, const struct ir_ins *ins)
     return n;
 }
 
+/* BT of a register: in a register if its size is 4, as ever, since the number may go beyond the operand. */
+static struct rm bit_source(struct emit *e, const struct ir_ins *ins)
+{
+    const bool loads = ir_is_gpr(ins->d) && ins->size == 4;
+    return loads ? rm_reg(emit_use(e, ins->d, 4)) : emit_from(e, ins->d);
+}
+
 static void bit_op(struct emit *e, const struct ir_ins *ins, unsigned n)
 {
-    struct rm d = start(e, ins);
+    struct rm d = n == 4 ? bit_source(e, ins) : start(e, ins);
     struct enc how = { .prefix = ins->size == 2 ? 0x66 : 0, .w = ins->size == 8, .lock = ins->bits & IR_LOCK && ins->d == IR_MEM };
     if (ins->a == IR_IMM) {
         how.imm_bytes = 1;
@@ -511,7 +535,7 @@ static void emit_btc(struct emit *e, const struct ir_ins *ins) { bit_op(e, ins, 
 static void bit_scan(struct emit *e, const struct ir_ins *ins, u32 op)
 {
     unsigned home = emit_home(e, ins->d), d = home != NO_REG ? home : emit_copy(e, ins->d, 8);
-    enc(e, (struct enc){ .prefix = ins->size == 2 ? 0x66 : 0, .w = ins->size == 8 }, op, d, emit_rm(e, ins->a));
+    enc(e, (struct enc){ .prefix = ins->size == 2 ? 0x66 : 0, .w = ins->size == 8 }, op, d, emit_from(e, ins->a));
     emit_defined(e, ins->d, d, 8);
 }
 static void emit_bsf(struct emit *e, const struct ir_ins *ins) { bit_scan(e, ins, 0x0fbc); }

@@ -188,8 +188,11 @@ static void side_exit(struct emit *e, const struct ir_ins *ins, unsigned cc)
     }
     u32 over = emit_jump_if(e, cc ^ 1);
     u8 flags = e->flags;
+    u16 mirrors[SCRATCH_COUNT];
+    memcpy(mirrors, e->mirrors, sizeof mirrors);
     go(e, l, poll, live);
-    e->flags = flags;       /* on the other way nothing was saved */
+    e->flags = flags;       /* on the other way nothing was saved, nor a scratch register used */
+    memcpy(e->mirrors, mirrors, sizeof mirrors);
     emit_fill(e, over, e->at);
 }
 
@@ -211,7 +214,7 @@ static void zero_exit(struct emit *e, const struct ir_ins *ins, bool if_zero)
     if (emit_home(e, ins->a) != RCX && e->taken & 4)
         e->full = true;
     if (emit_home(e, ins->a) != RCX || ins->size < 8) {
-        struct rm a = emit_rm(e, ins->a);
+        struct rm a = emit_from(e, ins->a);
         if (ins->size >= 4)
             enc(e, ins->size == 8 ? W : D, 0x8b, RCX, a);
         else
@@ -272,7 +275,7 @@ static void to_r11(struct emit *e, const struct ir_ins *ins)
 {
     unsigned home = emit_home(e, ins->a);
     if (ins->size == 2)
-        enc(e, D, 0x0fb7, R11, emit_rm(e, ins->a));
+        enc(e, D, 0x0fb7, R11, emit_from(e, ins->a));
     else if (home != R11)
         emit_load(e, R11, ins->a, ins->size);
 }
@@ -354,6 +357,7 @@ void emit_need(struct emit *e, const struct ir_ins *ins)
     struct tail *t = emit_tail(e, TAIL_NEED, emit_jump_if(e, 4));
     t->need = (u8)ins->imm;
     t->back = e->at;
+    emit_forget(e, RCX);
 }
 
 /* Without an operand in memory. */
@@ -370,6 +374,7 @@ void emit_interp(struct emit *e, const struct ir_ins *ins)
     *call = (struct code_call){ .in = *e->u->guest[ins->gi], .offset = e->u->offset[ins->gi], .unit = e->out };
     if (e->flags == FLAGS_HOST)
         flags_save(e);
+    emit_forget(e, NO_REG);
     bool exact = e->exact_form;
     u32 done = string_usual(e, &call->in);
     if (!done)

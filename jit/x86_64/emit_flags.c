@@ -21,11 +21,11 @@ static struct rm saved(void) { return rm_vcpu(VCPU_DISP(jit.flags)); }
 /* RAX is needed for LAHF and SAHF: set aside in a scratch register, or in memory. */
 static unsigned set_rax_aside(struct emit *e)
 {
-    for (unsigned i = 0; i < SCRATCH_COUNT; i++) {
-        if (!(e->taken >> i & 1)) {
-            mov64(e, scratch_regs[i], RAX);
-            return scratch_regs[i];
-        }
+    if ((e->taken | e->pinned) != (1 << SCRATCH_COUNT) - 1) {
+        const unsigned reg = emit_scratch(e);
+        mov64(e, reg, RAX);
+        emit_release(e, reg);
+        return reg;
     }
     enc(e, (struct enc){ .w = true }, 0x89, RAX, rm_vcpu(VCPU_DISP(jit.temp[0])));
     return NO_REG;
@@ -88,7 +88,7 @@ static int kind_of(const struct ir_ins *def)
 /* Is it in a host register, and still what the operation left there? */
 static bool still_there(struct emit *e, ir_val v)
 {
-    if (!ir_is_gpr(v) || emit_home(e, v) == NO_REG)
+    if (!ir_is_gpr(v) || emit_at(e, v) == NO_REG)
         return false;
     for (unsigned i = e->flag_def; i < e->index; i++)
         if (pass_gpr_written(&e->u->ins[i]) >> (v - IR_G) & 1)
@@ -115,14 +115,16 @@ static bool save_operands(struct emit *e)
         return true;
     }
     bool imm = kind == FLAG_LOGIC || def->a == IR_IMM, small = kind == FLAG_LOGIC || (def->imm >= -(1 << 23) && def->imm < 1 << 23);
+    const u8 pinned = e->pinned;
     if (!still_there(e, def->d) || (imm ? !small : def->d == def->a || !still_there(e, def->a)))
         return false;
     unsigned size = def->size == 8 ? 3 : def->size >> 1;
     u32 how = FLAG_FIRST + ((u32)kind << FLAG_KIND_SHIFT | (imm ? 0 : FLAG_B) | size);
-    enc(e, (struct enc){ .w = true }, 0x89, emit_home(e, def->d), rm_vcpu(VCPU_DISP(jit.flag_a)));
+    enc(e, (struct enc){ .w = true }, 0x89, emit_at(e, def->d), rm_vcpu(VCPU_DISP(jit.flag_a)));
     if (!imm)
-        enc(e, (struct enc){ .w = true }, 0x89, emit_home(e, def->a), rm_vcpu(VCPU_DISP(jit.flag_b)));
+        enc(e, (struct enc){ .w = true }, 0x89, emit_at(e, def->a), rm_vcpu(VCPU_DISP(jit.flag_b)));
     put_flags(e, how | (kind == FLAG_LOGIC || !imm ? 0 : (u32)def->imm << FLAG_IMM_SHIFT));
+    e->pinned = pinned;
     return true;
 }
 

@@ -30,6 +30,8 @@ static const struct enc W = { .w = true }, D = { 0 };
 
 /* --- segments ------------------------------------------------------------------------------------------------------- */
 
+static bool two_scratch_left(const struct emit *e) { return e->taken == 1 || e->taken == 2 || e->taken == 4; }
+
 /* [address] at its width, without the segment. */
 static void effective(struct emit *e, const struct ir_ins *ins, unsigned p)
 {
@@ -39,17 +41,16 @@ static void effective(struct emit *e, const struct ir_ins *ins, unsigned p)
         enc(e, W, 0x8b, p, rm_vcpu(VCPU_DISP(jit.pc)));
         base = p;
     } else if (ins->a != IR_NONE) {
-        base = emit_home(e, ins->a);
-        if (base == NO_REG) {
+        base = emit_at(e, ins->a);
+        if (base == NO_REG && two_scratch_left(e) && (disp || emit_wanted(e, ins->a)))
+            base = emit_use(e, ins->a, 8);
+        else if (base == NO_REG) {
             enc(e, W, 0x8b, p, emit_rm(e, ins->a));
             base = p;
         }
     }
-    if (ins->b != IR_NONE) {
-        index = emit_home(e, ins->b);
-        if (index == NO_REG)
-            index = emit_use(e, ins->b, 8);
-    }
+    if (ins->b != IR_NONE)
+        index = emit_use(e, ins->b, 8);
     if (base == NO_REG && index == NO_REG)
         emit_mov_imm(e, p, ins->addrsize == 8 ? (u64)(s64)disp : (u32)disp);
     else if (index == NO_REG && !disp && ins->addrsize != 2) {
@@ -59,7 +60,10 @@ static void effective(struct emit *e, const struct ir_ins *ins, unsigned p)
         enc(e, ins->addrsize == 8 ? W : D, 0x8d, p, rm_index(base, index, ins->scale, disp));
     if (ins->addrsize == 2)
         enc(e, D, 0x0fb7, p, rm_reg(p));
+    if (base != p)
+        emit_release(e, base);
     emit_release(e, index);
+    e->pinned = 0;
 }
 
 /* Outside 64-bit mode, not flat: [p, p + size) inside the limit. */
@@ -135,8 +139,6 @@ static enum miss_form form_for(struct emit *e, const struct ir_ins *ins)
     }
     return ins->bits & IR_TLB || !e->j->opt.sites ? MISS_TLB : MISS_SITE;
 }
-
-static bool two_scratch_left(const struct emit *e) { return e->taken == 1 || e->taken == 2 || e->taken == 4; }
 
 /* The address as the operand can express it: nothing is cut off, and nobody looks at the pointer itself. */
 static bool is_sum(const struct emit *e, const struct ir_ins *ins)
@@ -221,7 +223,7 @@ static void add_value(struct emit *e, unsigned p, ir_val v, unsigned scale)
     if (v == IR_PC)
         enc(e, W, 0x03, p, rm_vcpu(VCPU_DISP(jit.pc)));
     else if (!scale)
-        enc(e, W, 0x03, p, emit_rm(e, v));
+        enc(e, W, 0x03, p, emit_from(e, v));
     else {
         unsigned index = emit_use(e, v, 8);
         enc(e, W, 0x8d, p, rm_index(p, index, scale, 0));

@@ -379,7 +379,7 @@ static void write_miss(struct emit *e, unsigned n)
 
 /* --- need, interp ---------------------------------------------------------------------------------------------------- */
 
-/* Behind the call: offset of the guest instruction, way back. No temporaries are alive. */
+/* Behind the call: offset of the guest instruction, way back. No temporaries are alive; RCX is lost. */
 static void write_need(struct emit *e, unsigned kind)
 {
     bool vec = kind == IR_NEED_SSE || kind == IR_NEED_AVX;

@@ -156,7 +156,7 @@ static unsigned take_source(struct emit *e, struct form *f, const ir_val v[4])
 {
     for (unsigned i = 1; i < 4; i++) {
         const unsigned reg = f->used[i];
-        if (reg != NO_REG && !f->defines[i] && reg != emit_home(e, v[i])) {
+        if (reg != NO_REG && !f->defines[i] && reg != emit_home(e, v[i]) && emit_take(e, reg)) {
             f->used[i] = NO_REG;
             return reg;
         }
@@ -168,7 +168,7 @@ static unsigned take_source(struct emit *e, struct form *f, const ir_val v[4])
 static unsigned take_address(struct emit *e, const struct form *f)
 {
     const ir_val p = e->ins->p;
-    if (e->taken != (1 << SCRATCH_COUNT) - 1 || !ir_is_temp(p) || e->last_use[p - IR_T] != e->index)
+    if ((e->taken | e->pinned) != (1 << SCRATCH_COUNT) - 1 || !ir_is_temp(p) || e->last_use[p - IR_T] != e->index)
         return NO_REG;
     const unsigned reg = emit_home(e, p);
     return reg != f->used[0] ? reg : NO_REG;
@@ -192,8 +192,10 @@ static unsigned result_register(struct emit *e, struct form *f, unsigned i)
 static unsigned gpr_field(struct emit *e, struct form *f, ir_val v, unsigned i)
 {
     f->defines[i] = is_defined(f, i);
-    if (!f->defines[i] || reads_destination(insn_rows[f->in->row].run))
+    if (!f->defines[i])
         f->used[i] = (u8)emit_use(e, v, f->in->op[i].size);
+    else if (reads_destination(insn_rows[f->in->row].run))
+        f->used[i] = (u8)(emit_home(e, v) != NO_REG ? emit_home(e, v) : emit_copy(e, v, f->in->op[i].size));
     else
         f->used[i] = (u8)result_register(e, f, i);
     return f->used[i];
@@ -213,7 +215,7 @@ static struct rm rm_field(struct emit *e, struct form *f, ir_val v, unsigned i)
 {
     const unsigned kind = f->in->op[i].kind;
     if (kind == OP_MEM || (kind == OP_GPR && !is_defined(f, i)))
-        return emit_rm(e, v);
+        return emit_from(e, v);
     return rm_reg(register_field(e, f, v, i));
 }
 
@@ -342,6 +344,7 @@ static bool rcx_is_free(const struct emit *e)
 /* PCMPESTRI, PCMPISTRI: the index goes to ECX, which is not where the guest's RCX lives and may be in use. */
 static void compare_strings(struct emit *e, const struct form *f)
 {
+    emit_forget(e, RCX);
     const unsigned keep = rcx_is_free(e) ? RCX : emit_scratch(e);
     if (keep != RCX)
         enc(e, (struct enc){ .w = true }, 0x8b, keep, rm_reg(RCX));
@@ -361,6 +364,7 @@ static void compare_strings(struct emit *e, const struct form *f)
 static void compare_exchange(struct emit *e, const struct insn *in)
 {
     struct rm rm = emit_rm(e, IR_MEM);
+    emit_forget(e, RCX);
     const unsigned keep = rcx_is_free(e) ? NO_REG : emit_scratch(e);
     const bool wide = insn_rows[in->row].run == in_cmpxchg16b;
     if (keep != NO_REG)

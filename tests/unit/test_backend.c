@@ -69,7 +69,11 @@ static ir_val random_operand(bool memory, bool imm)
     case 3: case 4: if (imm) return IR_IMM; break;
     case 5: case 6: if (value_count) return values[below(value_count)]; break;
     }
-    return (ir_val)(IR_G + below(one_in(4) ? GPR_R14 : 4));
+    switch (below(4)) {
+    case 0: return (ir_val)(IR_G + below(GPR_R14));
+    case 1: return (ir_val)(IR_G + GPR_R10 + below(4));     /* of which some have no host register */
+    default: return (ir_val)(IR_G + below(4));
+    }
 }
 
 static void begin_guest(void)
