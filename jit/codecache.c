@@ -2,7 +2,8 @@
  *
  * Code: one memfd, mapped twice, writable at rw and executable at rx, so no page is ever both through one mapping. Behind
  * the backend's fixed code it is cut into segments of equal size, which are filled one after the other, around and around:
- * what is in the way is always the oldest.
+ * what is in the way is always the oldest. A segment is filled from both ends: units at the front, at its back what they rarely
+ * execute (struct code_unit, cold).
  *
  * Metadata (units, links, what code hands to C): an arena per segment, chunks of memory that go when it is emptied.
  *
