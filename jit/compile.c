@@ -69,6 +69,15 @@ static void check_ir(const struct ir_unit *u)
 /* Not with `check`, which finds units by nothing but where the vCPU stands. */
 static bool falls_back(const struct jit *j) { return j->super && j->backend->plain_links && !j->opt.check; }
 
+/* Accesses that look into the TLB take one register more: none is left for a pointer then. */
+static bool looks_into_tlb(const struct jit *j)
+{
+    for (unsigned i = 0; j->before && i < j->before->profiles; i++)
+        if (often_missed(j, &j->before->profile[i]))
+            return true;
+    return false;
+}
+
 static bool make_ir(struct jit *j, gpa pa, const u8 *host, struct translate_result *r)
 {
     struct pass_env env = { .j = j, .c = j->cpu, .pa = pa, .host = host, .ranges = r, .opt = &j->opt,
@@ -78,6 +87,8 @@ static bool make_ir(struct jit *j, gpa pa, const u8 *host, struct translate_resu
         env.no_group = j->no_group[dispatch_slot(pa)].at;
     if (j->mode & MODE_PLAIN)
         env.group_pointers = env.kept_pointers = 0;
+    else if (env.kept_pointers && looks_into_tlb(j))
+        env.group_pointers = 0;
     if (!translate_unit(j, j->cpu, &j->ir, pa, host, r)) {
         stats_reason(j, r->reason);
         return false;

@@ -220,6 +220,9 @@ bool check_here(struct jit *j);             /* one unit, at RIP; false: the inte
 bool check_refuses(const struct insn *in);
 void check_free(struct jit *j);
 
+/* Did the site of this access miss in more than one of eight executions, before the unit was made again? */
+static inline bool often_missed(const struct jit *j, const struct code_profile *f) { return f->misses[0] + f->misses[1] > j->opt.hotter / 8; }
+
 /* --- stats.c --- */
 void stats_reason(struct jit *j, const char *why);      /* an instruction was not translated */
 void stats_write(struct jit *j);                        /* the file of the option stats */

@@ -128,13 +128,13 @@ static struct tail *miss(struct emit *e, const struct ir_ins *ins, unsigned p, e
     return t;
 }
 
-/* Did the site of this access miss in more than one of eight executions, before the unit was made again? */
+/* What was learned of the access before the unit was made again. */
 static enum miss_form form_for(struct emit *e, const struct ir_ins *ins)
 {
     const struct code_unit *u = e->j->before;
     for (unsigned i = 0; u && i < u->profiles; i++) {
         const struct code_profile *f = &u->profile[i];
-        if (f->offset == e->u->offset[ins->gi] && f->access == ins->cc && f->misses[0] + f->misses[1] > e->j->opt.hotter / 8)
+        if (f->offset == e->u->offset[ins->gi] && f->access == ins->cc && often_missed(e->j, f))
             return f->misses[1] > f->misses[0] ? MISS_LARGE : MISS_TLB;
     }
     return ins->bits & IR_TLB || !e->j->opt.sites ? MISS_TLB : MISS_SITE;
