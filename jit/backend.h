@@ -60,7 +60,7 @@ extern bool host_has_all;
 
 /* --- before code runs: enter.c --- */
 /* Makes the return-address stack if there is none, and looks at the segments' limits. */
-void jit_code_ready(struct vcpu *c, const struct backend *backend);
+void jit_code_ready(struct vcpu *c);
 /* Segments may have changed: what those that are not flat allow (vcpu.jit_room). Not needed in 64-bit mode. */
 void jit_limits_changed(struct vcpu *c);
 /* Empties the stack of return addresses. */

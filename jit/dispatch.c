@@ -294,16 +294,24 @@ static struct code_unit *remake(struct jit *j, struct code_unit *u, const u8 *ho
     return u;
 }
 
-/* Where the link that is waiting led until now: mostly to the same code, with the key of another address space or caller. */
+/* The link that is waiting, if it still exists. */
+static const struct code_link *waiting_link(const struct jit *j)
+{
+    return j->open.evictions == j->count.evictions ? j->open.link : NULL;
+}
+
+/* Where it led until now: mostly to the same code, with the key of another address space or caller. */
 static struct code_unit *linked(const struct jit *j)
 {
-    return j->open.link && j->open.evictions == j->count.evictions ? j->open.link->to : NULL;
+    const struct code_link *l = waiting_link(j);
+    return l ? l->to : NULL;
 }
 
 /* Does a superblock wait for the plain unit at RIP? */
 static bool plain_wanted(const struct jit *j)
 {
-    return j->open.link && j->open.evictions == j->count.evictions && j->open.rip == j->cpu->rip && j->open.link->plain;
+    const struct code_link *l = waiting_link(j);
+    return l && j->open.rip == j->cpu->rip && l->plain;
 }
 
 /* That unit, or NULL: the interpreter has executed the instruction. */
@@ -466,7 +474,7 @@ void jit_run(struct vcpu *c)
  * its function leave all the time. So the unit is made again without that group, once. */
 static void drop_group(struct jit *j, struct code_unit *u, s32 offset)
 {
-    __typeof__(j->no_group[0]) *no = &j->no_group[dispatch_slot(u->pa)];
+    struct ungrouped *no = &j->no_group[dispatch_slot(u->pa)];
     if (no->pa != u->pa)
         no->at = 0;
     no->pa = u->pa;

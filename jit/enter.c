@@ -15,7 +15,6 @@
 enum { STACK_BYTES = 1 << 20, GUARD_BYTES = 1 << 16 /* a multiple of all page sizes */, SPARE_BYTES = 4096 };
 
 static _Thread_local u8 *return_stack;     /* lowest usable byte */
-static const struct backend *stack_backend;
 
 /* --- the return-address stack ------------------------------------------------------------------------------------- */
 
@@ -23,7 +22,7 @@ static void stack_reset(u8 *low, u64 *sp)
 {
     u64 *top = (u64 *)(low + STACK_BYTES - SPARE_BYTES);
     for (unsigned i = 0; i < 4; i++)
-        top[i] = (uintptr_t)*stack_backend->underflow;
+        top[i] = (uintptr_t)*host_backend.underflow;
     *sp = (uintptr_t)top;
 }
 
@@ -42,7 +41,7 @@ void jit_returns_push(struct vcpu *c)
         jit_reset_returns(c);
         return;
     }
-    *--sp = (uintptr_t)*stack_backend->underflow;
+    *--sp = (uintptr_t)*host_backend.underflow;
     c->jit.code_sp = (uintptr_t)sp;
 }
 
@@ -70,7 +69,7 @@ static void on_segv(int sig, siginfo_t *info, void *context)
     if (low && at < low && at >= low - GUARD_BYTES) {
         u64 sp;
         stack_reset(low, &sp);
-        stack_backend->set_returns(context, sp);
+        host_backend.set_returns(context, sp);
         return;
     }
     sigaction(sig, &old_action, NULL);
@@ -87,9 +86,8 @@ static bool install_handler(void)
     return !sigaction(SIGSEGV, &sa, &old_action);
 }
 
-static void stack_ready(struct vcpu *c, const struct backend *backend)
+static void stack_ready(struct vcpu *c)
 {
-    stack_backend = backend;
     return_stack = stack_new();
     c->jit.stack = return_stack;
     if (!return_stack || !install_handler()) {
@@ -115,10 +113,10 @@ void jit_limits_changed(struct vcpu *c)
     }
 }
 
-void jit_code_ready(struct vcpu *c, const struct backend *backend)
+void jit_code_ready(struct vcpu *c)
 {
     if (unlikely(!c->jit.code_sp))
-        stack_ready(c, backend);
+        stack_ready(c);
     return_stack = c->jit.stack;
     if (c->code_size != 8)
         jit_limits_changed(c);

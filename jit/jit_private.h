@@ -29,6 +29,9 @@ struct jit_counters {
 
 enum { CODE_SEGMENTS = 16, UNIT_HASH_SIZE = 1 << 19, UNIT_PAGES = 1 << 15, GENERATION_SLOTS = 256, REASONS = 48 };
 
+/* A unit whose grouped accesses straddled pages, and at which guest instructions: jit_group_bit. By its address; dispatch.c. */
+struct ungrouped { gpa pa; u64 at; };
+
 /* A part of the code cache, and the metadata of the code in it. */
 struct code_segment {
     u32 start, end, used, cold;     /* cache offsets. It is filled from both ends: what is rarely executed lies from `cold` on. Between
@@ -95,8 +98,7 @@ struct jit {
     u64 started_ns;
     struct jit_check *check;        /* check.c */
 
-    /* Units whose grouped accesses straddled pages, by their address, and at which guest instructions: jit_group_bit. dispatch.c */
-    struct { gpa pa; u64 at; } no_group[4096];
+    struct ungrouped no_group[4096];
     gpa no_unit[256];               /* instructions on two pages that cannot be units, by their address */
 
     /* selfcheck.c */

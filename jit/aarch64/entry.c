@@ -15,7 +15,6 @@
 #include "jit/aarch64/insn.h"
 #include "jit/jit_private.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -496,6 +495,6 @@ u32 entry_init(struct jit *j, u8 *rw, u8 *rx, u32 room)
 
 enum leave_reason entry_enter(struct vcpu *c, const void *code)
 {
-    jit_code_ready(c, &host_backend);
+    jit_code_ready(c);
     return enter_code(c, code);
 }

@@ -15,9 +15,7 @@
 #include "jit/x86_64/emit.h"
 
 #include <cpuid.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <ucontext.h>
 
 bool host_has_bmi2, host_has_avx;
@@ -577,6 +575,6 @@ u32 entry_init(struct jit *j, u8 *rw, u8 *rx, u32 room)
 
 enum leave_reason entry_enter(struct vcpu *c, const void *code)
 {
-    jit_code_ready(c, &host_backend);
+    jit_code_ready(c);
     return enter_code(c, code);
 }
