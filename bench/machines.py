@@ -12,6 +12,8 @@ from collections import namedtuple
 
 # seconds: the program's own clock; cpu: the program's or the emulator's process; wall: the host's, between the markers
 Result = namedtuple("Result", "seconds cpu wall checksum")
+# In bytes, at most so far. code: the cache of translated code; rest: what is neither that nor guest RAM; resident: all
+Memory = namedtuple("Memory", "code rest resident")
 Line = namedtuple("Line", "began ended cpu text")
 
 
@@ -141,7 +143,7 @@ class Emulator:
     def __init__(self, name, command, kernel, initrd, megs, stats=None):
         self.name, self.command, self.kernel, self.initrd, self.megs = name, command, kernel, initrd, megs
         self.stats_file, self.session = stats, None
-        self.memory, self.resident, self.statistics = 0, 0, {}
+        self.memory, self.statistics = Memory(0, 0, 0), {}
 
     def lacks(self, workload):
         return []
@@ -185,21 +187,8 @@ class Emulator:
             raise
 
     def measure_memory(self):
-        """Peak of what is resident and not guest RAM. RAM is the mapping of that size (QEMU reserves as much for code,
-        but does not fill it), else the largest, and all other mappings of the same file."""
-        mappings = []
         with open("/proc/%d/smaps" % self.session.process.pid) as f:
-            for line in f:
-                words = line.split()
-                if re.match(r"[0-9a-f]+-[0-9a-f]+$", words[0]):
-                    mappings.append([" ".join(words[5:]), 0, 0])
-                elif words[0] in ("Size:", "Rss:"):
-                    mappings[-1][1 if words[0] == "Size:" else 2] = int(words[1])
-        ram = max(mappings, key=lambda m: (m[1] == self.megs * 1024, m[1], m[2]))
-        rest = sum(m[2] for m in mappings if m is not ram and not (ram[0] and m[0] == ram[0]))
-        self.memory = max(self.memory, rest * 1024)
-        with open("/proc/%d/status" % self.session.process.pid) as f:
-            self.resident = max(self.resident, int(re.search(r"VmHWM:\s*(\d+)", f.read()).group(1)) * 1024)
+            self.memory = Memory(*map(max, self.memory, memory_of(f, self.megs << 20)))
 
     def kill(self):
         if self.session:
@@ -219,6 +208,27 @@ class Emulator:
         if self.stats_file and os.path.exists(self.stats_file):
             with open(self.stats_file) as f:
                 self.statistics = dict(read_statistic(line) for line in f if len(line.split()) >= 2)
+
+
+def memory_of(smaps, ram_bytes):
+    """What a process has resident, by the lines of its smaps. A file that is mapped twice counts once: as much as is seen
+    through the mapping that has most of it. RAM is the memory of that size (QEMU reserves as much for code, but does not
+    fill it), else the largest; code is what can be executed and comes from no file on a disk."""
+    memories = {}       # by file, or address: [size, resident, is it code?]
+    for line in smaps:
+        words = line.split()
+        if re.match(r"[0-9a-f]+-[0-9a-f]+$", words[0]):
+            own = memories.setdefault(words[0] if words[4] == "0" else (words[3], words[4], words[2]), [0, 0, False])
+            name = " ".join(words[5:])
+            own[2] |= "x" in words[1] and (not name or name.startswith("/memfd:"))
+        elif words[0] == "Size:":
+            own[0] = max(own[0], int(words[1]) * 1024)
+        elif words[0] == "Rss:":
+            own[1] = max(own[1], int(words[1]) * 1024)
+    ram = max(memories.values(), key=lambda m: (m[0] == ram_bytes and not m[2], m[0], m[1]))
+    code = sum(m[1] for m in memories.values() if m[2])
+    total = sum(m[1] for m in memories.values())
+    return Memory(code, total - code - ram[1], total)
 
 
 def read_statistic(line):

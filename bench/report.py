@@ -137,15 +137,21 @@ def group_table(rows, names):
 
 def extras_table(boots, memory, initrd):
     """Boot times and memory of the emulators."""
-    lines = [["emulator", "guest", "power-on to shell s", "CPU s", "MiB beyond guest RAM", "peak resident MiB", ""]]
+    lines = [["emulator", "guest", "power-on to shell s", "CPU s", "code cache MiB", "MiB beyond guest RAM and code cache",
+              "peak resident MiB", ""]]
     for bits, machine in dict.fromkeys(list(boots) + list(memory)):
         wall, cpu = boots.get((bits, machine), (None, None))
-        beyond, resident = memory.get((bits, machine), (None, None))
-        lines.append([machine, "%d-bit" % bits, number(wall), number(cpu), number(mebibytes(beyond), 0),
-                      number(mebibytes(resident), 0), ""])
-    note = "".join("\n(%d-bit: the initramfs, %d MiB, of which emulators keep a copy, is among that beyond guest RAM)" %
+        sizes = memory.get((bits, machine), machines.Memory(None, None, None))
+        lines.append([machine, "%d-bit" % bits, number(wall), number(cpu)] +
+                     [number(mebibytes(size), 0) for size in sizes] + [""])
+    note = "".join("\n(%d-bit: an emulator that keeps a copy of the initramfs, %d MiB, has it in the rest)" %
                    (bits, mebibytes(size)) for bits, size in initrd.items())
     return "\n".join(aligned(lines)) + note
+
+
+def larger(a, b):
+    """Either may be None: not known."""
+    return b if a is None else a if b is None else max(a, b)
 
 
 def mebibytes(size):
@@ -178,6 +184,9 @@ def statistics_table(stats):
 
 # --- JSON ------------------------------------------------------------------------------------------------------
 
+MEMORY_FIELDS = ("code_cache", "beyond_ram_and_code", "resident")       # of machines.Memory
+
+
 def row_json(row, names):
     results = {m: [r._asdict() for r in results] for m, results in row.results.items()}
     return {"bits": row.bits, "group": row.workload.group, "name": row.workload.name, "iterations": row.iterations,
@@ -193,7 +202,7 @@ def write_json(path, rows, names, extras):
                 rows=[row_json(r, names) for r in rows],
                 groups=[{"bits": bits, "group": group, **means} for (bits, group), means in groups],
                 boot=keyed({k: {"seconds": w, "cpu": c} for k, (w, c) in extras["boots"].items()}),
-                memory=keyed({k: {"beyond_ram": b, "resident": r} for k, (b, r) in extras["memory"].items()}),
+                memory=keyed({k: dict(zip(MEMORY_FIELDS, sizes)) for k, sizes in extras["memory"].items()}),
                 initramfs_bytes=extras["initrd"], statistics=keyed(extras["statistics"]),
                 derived=keyed({k: derived(v) for k, v in extras["statistics"].items()}),
                 not_run=extras["not_run"])
@@ -203,7 +212,7 @@ def write_json(path, rows, names, extras):
 
 
 def read_json(path):
-    """(rows, names of machines, boots, memory) of a file that write_json wrote."""
+    """(rows, names of machines, boots, memory, statistics, initramfs sizes) of a file that write_json wrote."""
     with open(path) as f:
         data = json.load(f)
     rows = []
@@ -213,8 +222,11 @@ def read_json(path):
         row.results = {m: [machines.Result(**sample) for sample in results] for m, results in r["results"].items()}
         row.problems = r["problems"]
         rows.append(row)
-    keyed = lambda name, a, b: {(e["bits"], e["machine"]): (e[a], e[b]) for e in data[name]}
-    return rows, data["machines"], keyed("boot", "seconds", "cpu"), keyed("memory", "beyond_ram", "resident")
+    keyed = lambda name, *fields: {(e["bits"], e["machine"]): tuple(map(e.get, fields)) for e in data[name]}
+    # (older files counted code twice and among the rest: "beyond_ram")
+    stats = {(e.pop("bits"), e.pop("machine")): e for e in data["statistics"]}
+    initrd = {int(bits): size for bits, size in data["initramfs_bytes"].items()}
+    return rows, data["machines"], keyed("boot", "seconds", "cpu"), keyed("memory", *MEMORY_FIELDS), stats, initrd
 
 
 def merge(rows, more):
