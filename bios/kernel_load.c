@@ -2,6 +2,7 @@
 #include "bios/private.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 #define MAX_KERNEL ((u64)1 << 30)
 
@@ -33,16 +34,22 @@ static bool load(struct fw_cfg *f, const struct kernel_image *image, const struc
 bool bios_load_kernel(struct fw_cfg *f, const struct pc_config *cfg, const struct bios_machine *m, char *err, size_t errlen)
 {
     if (cfg->kernel_image) {
-        struct kernel_image image = { cfg->kernel_image, cfg->kernel_image_size, "built-in-guest" };
+        struct kernel_image image = { cfg->kernel_image, cfg->kernel_image_size, "built-in-guest", -1 };
         return load(f, &image, cfg, m, err, errlen);
     }
     if (!cfg->kernel_file)
         return true;
     struct bytes file;
-    if (!file_read(cfg->kernel_file, MAX_KERNEL, &file, err, errlen))
+    u64 size;
+    int fd = file_open(cfg->kernel_file, MAX_KERNEL, &size, err, errlen);
+    if (fd < 0)
         return false;
-    struct kernel_image image = { file.data, file.n, cfg->kernel_file };
-    bool ok = load(f, &image, cfg, m, err, errlen);
-    free(file.data);
+    bool ok = file_read_open(fd, cfg->kernel_file, size, &file, err, errlen);
+    if (ok) {
+        struct kernel_image image = { file.data, file.n, cfg->kernel_file, fd };
+        ok = load(f, &image, cfg, m, err, errlen);
+        free(file.data);
+    }
+    close(fd);
     return ok;
 }

@@ -7,7 +7,9 @@
  */
 #include "bios/private.h"
 
+#include <fcntl.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #define MAX_INITRD ((u64)3 << 30)
 
@@ -25,8 +27,8 @@ struct plan {
     const struct kernel_image *image;
     unsigned protocol;
     u32 setup, setup_bytes, cmdline, cmdline_bytes, kernel, initrd;
-    u64 kernel_bytes, kernel_end, initrd_max;
-    struct bytes initrd_file;
+    u64 kernel_bytes, kernel_end, initrd_max, initrd_bytes;
+    int initrd_fd;
 };
 
 bool linux_is(const struct kernel_image *image)
@@ -124,9 +126,10 @@ static bool plan_kernel(struct plan *p, struct kernelboot *k, const char *cmdlin
 
 static bool plan_initrd(struct plan *p, struct kernelboot *k, const char *file, char *err, size_t errlen)
 {
-    if (!file_read(file, MAX_INITRD, &p->initrd_file, err, errlen))
+    p->initrd_fd = file_open(file, MAX_INITRD, &p->initrd_bytes, err, errlen);
+    if (p->initrd_fd < 0)
         return false;
-    u64 top = kernelboot_top(k->m), size = p->initrd_file.n;
+    u64 top = kernelboot_top(k->m), size = p->initrd_bytes;
     u64 lowest = p->kernel_end > KERNELBOOT_HIGH_START ? p->kernel_end : KERNELBOOT_HIGH_START;
     if (top > p->initrd_max + 1)
         top = p->initrd_max + 1;
@@ -155,16 +158,26 @@ static void fill_setup(const struct plan *p, u8 *setup, const char *cmdline)
         put_le(setup + OLD_CMD_LINE_MAGIC, 0xa33f, 2);
         put_le(setup + OLD_CMD_LINE_OFFSET, p->cmdline - p->setup, 2);
     }
-    if (p->initrd_file.n) {
+    if (p->initrd_fd >= 0) {
         put_le(setup + RAMDISK_IMAGE, p->initrd, 4);
-        put_le(setup + RAMDISK_SIZE, p->initrd_file.n, 4);
+        put_le(setup + RAMDISK_SIZE, p->initrd_bytes, 4);
     }
     if (video_mode(cmdline, &mode))
         put_le(setup + VID_MODE, mode, 2);
 }
 
+static void publish_kernel(const struct plan *p, struct kernelboot *k)
+{
+    int fd = p->image->fd >= 0 ? fcntl(p->image->fd, F_DUPFD_CLOEXEC, 0) : -1;
+
+    if (fd >= 0)
+        fw_cfg_add_open(k->f, FW_CFG_KERNEL_DATA, fd, p->setup_bytes, (u32)p->kernel_bytes, p->image->name);
+    else
+        fw_cfg_add(k->f, FW_CFG_KERNEL_DATA, p->image->data + p->setup_bytes, p->kernel_bytes);
+}
+
 /* The items are those that other firmware (OVMF) reads a kernel from, too. */
-static void publish(struct plan *p, struct kernelboot *k, const char *cmdline)
+static void publish(struct plan *p, struct kernelboot *k, const char *cmdline, const char *initrd)
 {
     u8 *setup = malloc(p->setup_bytes);
 
@@ -180,16 +193,16 @@ static void publish(struct plan *p, struct kernelboot *k, const char *cmdline)
     fw_cfg_add(k->f, FW_CFG_CMDLINE_DATA, cmdline, p->cmdline_bytes);
     fw_cfg_add_u32(k->f, FW_CFG_KERNEL_ADDR, p->kernel);
     fw_cfg_add_u32(k->f, FW_CFG_KERNEL_SIZE, (u32)p->kernel_bytes);
-    fw_cfg_add(k->f, FW_CFG_KERNEL_DATA, p->image->data + p->setup_bytes, p->kernel_bytes);
+    publish_kernel(p, k);
     kernelboot_copy(k, FW_CFG_SETUP_DATA, true, p->setup, p->setup_bytes);
     kernelboot_copy(k, FW_CFG_CMDLINE_DATA, true, p->cmdline, p->cmdline_bytes);
     kernelboot_copy(k, FW_CFG_KERNEL_DATA, true, p->kernel, (u32)p->kernel_bytes);
-    if (p->initrd_file.n) {
-        u32 n = (u32)p->initrd_file.n;
+    if (p->initrd_fd >= 0) {
+        u32 n = (u32)p->initrd_bytes;
         fw_cfg_add_u32(k->f, FW_CFG_INITRD_ADDR, p->initrd);
         fw_cfg_add_u32(k->f, FW_CFG_INITRD_SIZE, n);
-        fw_cfg_take(k->f, FW_CFG_INITRD_DATA, p->initrd_file.data, n);
-        p->initrd_file.data = NULL;
+        fw_cfg_add_open(k->f, FW_CFG_INITRD_DATA, p->initrd_fd, 0, n, initrd);
+        p->initrd_fd = -1;
         kernelboot_copy(k, FW_CFG_INITRD_DATA, true, p->initrd, n);
     }
 }
@@ -197,16 +210,17 @@ static void publish(struct plan *p, struct kernelboot *k, const char *cmdline)
 bool linux_load(struct kernelboot *k, const struct kernel_image *image, const struct pc_config *cfg, char *err, size_t errlen)
 {
     const char *cmdline = cfg->append ? cfg->append : "";
-    struct plan p = { .image = image };
+    struct plan p = { .image = image, .initrd_fd = -1 };
     bool ok = plan_kernel(&p, k, cmdline, err, errlen) &&
               (!cfg->initrd_file || plan_initrd(&p, k, cfg->initrd_file, err, errlen));
 
     if (ok) {
-        publish(&p, k, cmdline);
+        publish(&p, k, cmdline, cfg->initrd_file);
         /* The stack ends at the command line: SP in the upper half of the word, the segment in the lower. */
         u32 sp = (p.cmdline - p.setup - 16) & 0xfffc;
         ok = kernelboot_end(k, &(struct kernelboot_parameters){ .kind = KERNEL_LINUX, .entry = sp << 16 | p.setup >> 4 });
     }
-    free(p.initrd_file.data);
+    if (p.initrd_fd >= 0)
+        close(p.initrd_fd);
     return ok;
 }

@@ -10,14 +10,19 @@ bool bios_fill_acpi(struct fw_cfg *f, const struct pc_config *cfg, const struct 
 void bios_fill_smbios(struct fw_cfg *f, const struct bios_machine *m);
 void bios_fill_e820(struct fw_cfg *f, const struct bios_machine *m);
 
-/* ---- rom.c: a whole file in memory (from malloc). Empty files and ones larger than `max` are errors. ---- */
+/* ---- rom.c: regular files. Empty ones and ones larger than `max` are errors. ---- */
+/* A descriptor, *size: how large the file is. -1: error. */
+int file_open(const char *path, u64 max, u64 *size, char *err, size_t errlen);
+/* All of it in memory (from malloc). */
 bool file_read(const char *path, u64 max, struct bytes *out, char *err, size_t errlen);
+bool file_read_open(int fd, const char *path, u64 size, struct bytes *out, char *err, size_t errlen);
 
 /* ---- kernel_load.c, kernelboot.c: a kernel that our option ROM starts ---- */
 struct kernel_image {
     const u8 *data;
     u64 size;
     const char *name;           /* for messages and command lines: the file, or "built-in-guest" */
+    int fd;                     /* of the file; -1: none */
 };
 
 enum kernel_kind { KERNEL_LINUX, KERNEL_MULTIBOOT, KERNEL_PVH };    /* numbers that kernelboot.S knows */

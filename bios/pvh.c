@@ -7,6 +7,7 @@
 #include "bios/private.h"
 
 #include <stdio.h>
+#include <unistd.h>
 
 enum { START_MAGIC = 0x336ec578, INFO_PLACE = 0x10000, INFO_MAX = 0x40000, MMAP_ROOM = 128, MMAP_ENTRY = 24 };
 enum start_info { VERSION = 4, NR_MODULES = 12, MODLIST_PADDR = 16, CMDLINE_PADDR = 24, RSDP_PADDR = 32, MEMMAP_PADDR = 40,
@@ -16,17 +17,22 @@ enum start_info { VERSION = 4, NR_MODULES = 12, MODLIST_PADDR = 16, CMDLINE_PADD
 /* Any ELF file that gets here: if it is damaged, the message says so. */
 bool pvh_is(const struct kernel_image *image) { return elf_image_is(image); }
 
-static bool load_initrd(struct kernelboot *k, const char *path, u64 kernel_end, struct bytes *file, u64 *at, char *err, size_t errlen)
+/* Gives it to fw_cfg; *at: where it goes. */
+static bool load_initrd(struct kernelboot *k, const char *path, u64 kernel_end, u64 *bytes, u64 *at, char *err, size_t errlen)
 {
-    if (!file_read(path, MAX_INITRD, file, err, errlen))
+    int fd = file_open(path, MAX_INITRD, bytes, err, errlen);
+    if (fd < 0)
         return false;
     u64 top = kernelboot_top(k->m);
-    *at = top > file->n ? (top - file->n) & PAGE_MASK : 0;
+    *at = top > *bytes ? (top - *bytes) & PAGE_MASK : 0;
     if (*at < kernel_end) {
+        close(fd);
         snprintf(err, errlen, "-initrd %s (%llu KiB) does not fit into memory together with the kernel: the machine has %llu MiB (-m)",
-                 path, (unsigned long long)((file->n + 1023) >> 10), (unsigned long long)(k->m->ram_below_4g >> 20));
+                 path, (unsigned long long)((*bytes + 1023) >> 10), (unsigned long long)(k->m->ram_below_4g >> 20));
         return false;
     }
+    kernelboot_copy(k, FW_CFG_INITRD_DATA, true, (u32)*at, (u32)*bytes);
+    fw_cfg_add_open(k->f, FW_CFG_INITRD_DATA, fd, 0, (u32)*bytes, path);
     return true;
 }
 
@@ -52,8 +58,8 @@ bool pvh_load(struct kernelboot *k, const struct kernel_image *image, const stru
 {
     const char *cmdline = cfg->append ? cfg->append : "";
     struct elf_program p;
-    struct bytes initrd = { 0 }, info = { 0 };
-    u64 low_end, high_end, at = 0;
+    struct bytes info = { 0 };
+    u64 low_end, high_end, at = 0, initrd_bytes = 0;
 
     if (!elf_image_read(image, &p, err, errlen))
         return false;
@@ -68,17 +74,11 @@ bool pvh_load(struct kernelboot *k, const struct kernel_image *image, const stru
                  : p.pvh_entry > UINT32_MAX ? "its entry is above 4 GiB" : "the command line is too long");
         return false;
     }
-    if (cfg->initrd_file && !load_initrd(k, cfg->initrd_file, high_end, &initrd, &at, err, errlen)) {
-        free(initrd.data);
+    if (cfg->initrd_file && !load_initrd(k, cfg->initrd_file, high_end, &initrd_bytes, &at, err, errlen))
         return false;
-    }
-    make_info(&info, cmdline, at, initrd.n);
+    make_info(&info, cmdline, at, initrd_bytes);
     kernelboot_copy(k, FW_CFG_SETUP_DATA, true, INFO_PLACE, (u32)info.n);
     fw_cfg_take(k->f, FW_CFG_SETUP_DATA, info.data, info.n);
-    if (initrd.n) {
-        kernelboot_copy(k, FW_CFG_INITRD_DATA, true, (u32)at, (u32)initrd.n);
-        fw_cfg_take(k->f, FW_CFG_INITRD_DATA, initrd.data, initrd.n);
-    }
     if (kernelboot_end(k, &(struct kernelboot_parameters){
             .kind = KERNEL_PVH, .e820_table = INFO_PLACE + INFO_BYTES + MODULE_BYTES, .e820_room = MMAP_ROOM,
             .e820_result = INFO_PLACE + MEMMAP_ENTRIES, .rsdp_result = INFO_PLACE + RSDP_PADDR, .entry = (u32)p.pvh_entry,

@@ -14,8 +14,9 @@
 static const char *const usual_dirs[] = { "/usr/share/seabios", "/usr/share/qemu", "/usr/local/share/qemu",
                                           "/usr/share/qemu-kvm", NULL };
 
-static bool read_all(int fd, const char *path, u64 size, struct bytes *out, char *err, size_t errlen)
+bool file_read_open(int fd, const char *path, u64 size, struct bytes *out, char *err, size_t errlen)
 {
+    memset(out, 0, sizeof(*out));
     u8 *to = bytes_grow(out, size);
 
     for (u64 done = 0; done < size;) {
@@ -24,6 +25,8 @@ static bool read_all(int fd, const char *path, u64 size, struct bytes *out, char
             continue;
         if (n <= 0) {
             snprintf(err, errlen, "%s: %s", path, n ? strerror(errno) : "became shorter while it was read");
+            free(out->data);
+            memset(out, 0, sizeof(*out));
             return false;
         }
         done += (u64)n;
@@ -31,13 +34,11 @@ static bool read_all(int fd, const char *path, u64 size, struct bytes *out, char
     return true;
 }
 
-bool file_read(const char *path, u64 max, struct bytes *out, char *err, size_t errlen)
+int file_open(const char *path, u64 max, u64 *size, char *err, size_t errlen)
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     struct stat st;
-    bool ok = false;
 
-    memset(out, 0, sizeof(*out));
     if (fd < 0 || fstat(fd, &st) < 0)
         snprintf(err, errlen, "%s: %s", path, strerror(errno));
     else if (!S_ISREG(st.st_mode))
@@ -46,14 +47,25 @@ bool file_read(const char *path, u64 max, struct bytes *out, char *err, size_t e
         snprintf(err, errlen, "%s: the file is empty", path);
     else if ((u64)st.st_size > max)
         snprintf(err, errlen, "%s: larger than %llu MiB", path, (unsigned long long)(max >> 20));
-    else
-        ok = read_all(fd, path, (u64)st.st_size, out, err, errlen);
+    else {
+        *size = (u64)st.st_size;
+        return fd;
+    }
     if (fd >= 0)
         close(fd);
-    if (!ok) {
-        free(out->data);
-        memset(out, 0, sizeof(*out));
-    }
+    return -1;
+}
+
+bool file_read(const char *path, u64 max, struct bytes *out, char *err, size_t errlen)
+{
+    u64 size;
+    int fd = file_open(path, max, &size, err, errlen);
+
+    memset(out, 0, sizeof(*out));
+    if (fd < 0)
+        return false;
+    bool ok = file_read_open(fd, path, size, out, err, errlen);
+    close(fd);
     return ok;
 }
 

@@ -3,14 +3,18 @@
  * A list of items under 16-bit keys, read byte by byte through two ports, or block by block by a DMA engine that takes
  * the address of a descriptor. Named items (files) have keys from 20h on and are listed, sorted by name, in the item
  * FW_CFG_FILE_DIR. Contents are made in bios/ and never change while the guest runs; there is nothing that a guest may
- * write. What lies beyond the end of an item, or of a key that does not exist, reads as zeros.
+ * write. What lies beyond the end of an item, or of a key that does not exist, reads as zeros. Contents are a copy in memory, or
+ * (kernel, initrd) a part of an open file, which is read when the guest reads it, by read and not through a mapping: a file that
+ * somebody has made shorter is an error that can be told.
  *
  * DMA runs to its end before the port write returns.
  */
 #include "devices/fw_cfg.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define WRITE_CHANNEL 0x4000u       /* a bit of the selector that old hosts gave a meaning */
 #define MAX_FILES (FW_CFG_NOTHING - FW_CFG_FILE_FIRST)
@@ -21,8 +25,12 @@ static const u8 dma_signature[8] = { 'Q', 'E', 'M', 'U', ' ', 'C', 'F', 'G' };
 struct item {
     u16 key;                        /* numbered items */
     char name[FW_CFG_MAX_NAME + 1]; /* files */
-    void *data;
     u32 size;
+    void *data;                     /* NULL: it is in a file */
+    int fd;
+    u64 at;                         /* where in the file */
+    char *file;                     /* its name */
+    bool told;                      /* it could not be read, and that was said */
 };
 
 struct item_list { struct item *item; size_t count, room; };
@@ -56,10 +64,20 @@ static struct item *list_insert(struct item_list *l, size_t at)
     return &l->item[at];
 }
 
+static void item_empty(struct item *i)
+{
+    free(i->data);
+    if (i->file) {
+        close(i->fd);
+        free(i->file);
+    }
+    i->data = i->file = NULL;
+}
+
 static void item_fill(struct item *i, void *data, size_t n)
 {
     assert(n <= UINT32_MAX);
-    free(i->data);
+    item_empty(i);
     i->data = data;
     i->size = (u32)n;
 }
@@ -112,7 +130,7 @@ static void make_directory(struct fw_cfg *f)
     fw_cfg_take(f, FW_CFG_FILE_DIR, dir, n);
 }
 
-void fw_cfg_take(struct fw_cfg *f, u16 key, void *data, size_t n)
+static struct item *numbered(struct fw_cfg *f, u16 key)
 {
     struct item *i = find_numbered(f, key);
 
@@ -121,7 +139,20 @@ void fw_cfg_take(struct fw_cfg *f, u16 key, void *data, size_t n)
         i = list_insert(&f->numbered, f->numbered.count);
         i->key = key;
     }
-    item_fill(i, data, n);
+    return i;
+}
+
+void fw_cfg_take(struct fw_cfg *f, u16 key, void *data, size_t n) { item_fill(numbered(f, key), data, n); }
+
+void fw_cfg_add_open(struct fw_cfg *f, u16 key, int fd, u64 offset, u32 n, const char *name)
+{
+    struct item *i = numbered(f, key);
+
+    item_fill(i, NULL, n);
+    i->fd = fd;
+    i->at = offset;
+    i->file = must(strdup(name));
+    i->told = false;
 }
 
 void fw_cfg_add(struct fw_cfg *f, u16 key, const void *data, size_t n) { fw_cfg_take(f, key, copy_of(data, n), n); }
@@ -155,7 +186,7 @@ void fw_cfg_add_file(struct fw_cfg *f, const char *name, const void *data, size_
     make_directory(f);
 }
 
-static const struct item *find(const struct fw_cfg *f, u16 key)
+static struct item *find(const struct fw_cfg *f, u16 key)
 {
     if (key >= FW_CFG_FILE_FIRST && key < FW_CFG_FILE_FIRST + f->files.count)
         return &f->files.item[key - FW_CFG_FILE_FIRST];
@@ -178,19 +209,52 @@ const void *fw_cfg_file(const struct fw_cfg *f, const char *name, size_t *n)
     return NULL;
 }
 
+/* Whole, or false, with zeros for what could not be read. */
+static bool file_contents(struct item *i, u32 offset, u8 *to, u32 bytes)
+{
+    while (bytes) {
+        ssize_t n = pread(i->fd, to, bytes, (off_t)(i->at + offset));
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0) {
+            if (!i->told)
+                fprintf(stderr, "shadow86: %s: %s; the guest reads zeros\n", i->file,
+                        n ? strerror(errno) : "the file has become shorter since it was opened");
+            i->told = true;
+            memset(to, 0, bytes);
+            return false;
+        }
+        to += n, offset += (u32)n, bytes -= (u32)n;
+    }
+    return true;
+}
+
+/* How much of `bytes` there is at the offset. */
+static u32 available(const struct item *i, u32 offset, u32 bytes)
+{
+    u32 left = i && offset < i->size ? i->size - offset : 0;
+    return bytes < left ? bytes : left;
+}
+
+bool fw_cfg_contents(struct fw_cfg *f, u16 key, u32 offset, void *to, u32 bytes)
+{
+    struct item *i = find(f, key);
+    u32 n = available(i, offset, bytes);
+
+    memset((u8 *)to + n, 0, bytes - n);
+    if (n && i->file)
+        return file_contents(i, offset, to, n);
+    if (n)
+        memcpy(to, (const u8 *)i->data + offset, n);
+    return true;
+}
+
 /* ------------------------------------------------------------------------------------------------- guest ----- */
 
 static void fw_cfg_select(struct fw_cfg *f, u16 key)
 {
     f->selected = key & ~WRITE_CHANNEL;
     f->offset = 0;
-}
-
-/* How much of `bytes` there is at the offset. */
-static u32 available(const struct fw_cfg *f, const struct item *i, u32 bytes)
-{
-    u32 left = i && f->offset < i->size ? i->size - f->offset : 0;
-    return bytes < left ? bytes : left;
 }
 
 static void advance(struct fw_cfg *f, u32 bytes)
@@ -200,24 +264,31 @@ static void advance(struct fw_cfg *f, u32 bytes)
 
 static u8 data_read(struct fw_cfg *f)
 {
-    const struct item *i = find(f, f->selected);
-    u8 v = available(f, i, 1) ? ((const u8 *)i->data)[f->offset] : 0;
+    u8 v;
+    fw_cfg_contents(f, f->selected, f->offset, &v, 1);
     advance(f, 1);
     return v;
 }
 
-static void write_zeros(struct physmap *p, gpa a, u64 bytes)
+/* False: some of it could not be read. */
+static bool dma_read(struct fw_cfg *f, struct physmap *p, gpa to, u32 bytes)
 {
-    static const u8 zeros[65536];
+    u8 data[16384];
+    bool good = true;
 
     while (bytes) {
-        u64 n = bytes < sizeof(zeros) ? bytes : sizeof(zeros);
-        physmap_write(p, a, zeros, n);
-        if (a + n < a)
-            return;         /* the end of the address space */
-        a += n;
+        u32 n = bytes < sizeof(data) ? bytes : sizeof(data);
+        good &= fw_cfg_contents(f, f->selected, f->offset, data, n);
+        physmap_write(p, to, data, n);
+        advance(f, n);
         bytes -= n;
+        if (to + n < to) {      /* the end of the address space */
+            advance(f, bytes);
+            break;
+        }
+        to += n;
     }
+    return good;
 }
 
 static void dma_run(struct fw_cfg *f, gpa at)
@@ -233,12 +304,7 @@ static void dma_run(struct fw_cfg *f, gpa at)
     if (control & DMA_SELECT)
         fw_cfg_select(f, (u16)(control >> 16));
     if (control & DMA_READ) {
-        const struct item *i = find(f, f->selected);
-        u32 n = available(f, i, bytes);
-        if (n)
-            physmap_write(p, to, (const u8 *)i->data + f->offset, n);
-        write_zeros(p, to + n, bytes - n);
-        advance(f, bytes);
+        error = dma_read(f, p, to, bytes) ? 0 : DMA_ERROR;
     } else if (control & DMA_WRITE) {
         error = DMA_ERROR;
     } else if (control & DMA_SKIP) {
@@ -304,7 +370,7 @@ static bool fw_cfg_init(struct device *d, char *err, size_t errlen)
 static void list_free(struct item_list *l)
 {
     for (size_t i = 0; i < l->count; i++)
-        free(l->item[i].data);
+        item_empty(&l->item[i]);
     free(l->item);
 }
 

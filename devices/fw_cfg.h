@@ -31,8 +31,13 @@ void fw_cfg_add_string(struct fw_cfg *f, u16 key, const char *s);           /* w
 void fw_cfg_add_file(struct fw_cfg *f, const char *name, const void *data, size_t n);    /* name: at most FW_CFG_MAX_NAME */
 /* The same without the copy: data comes from malloc and belongs to the device now. */
 void fw_cfg_take(struct fw_cfg *f, u16 key, void *data, size_t n);
-/* What is there (NULL if nothing); good until it is replaced. */
+/* n bytes of an open file from `offset` on, read when the guest reads them: what is large need not be held in memory as well. The
+ * device closes fd; name is for the message when the file has become shorter, whose end reads as zeros then. */
+void fw_cfg_add_open(struct fw_cfg *f, u16 key, int fd, u64 offset, u32 n, const char *name);
+/* What is there (NULL if nothing, or an open file); good until it is replaced. */
 const void *fw_cfg_item(const struct fw_cfg *f, u16 key, size_t *n);
 const void *fw_cfg_file(const struct fw_cfg *f, const char *name, size_t *n);
+/* What the guest reads there from `offset` on, zeros behind the end. Not const: an open file may have to be complained of. False: that. */
+bool fw_cfg_contents(struct fw_cfg *f, u16 key, u32 offset, void *to, u32 bytes);
 
 #endif

@@ -3,6 +3,7 @@
 #include <check.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "bios/bios.h"
 
@@ -177,6 +178,45 @@ START_TEST(test_dma)
     bus_io_write(bus, 0x518, 4, 0xffffffff);                        /* a descriptor where nothing is */
     bus_reset(bus);
     ck_assert_uint_eq(next(), 'Q');
+}
+END_TEST
+
+/* A part of a file that the device reads when the guest does, and that is made shorter meanwhile. */
+START_TEST(test_open_file)
+{
+    char path[] = "/tmp/shadow86-test-XXXXXX", said[300] = "";
+    u8 data[40000];
+    int fd = mkstemp(path);
+    for (unsigned i = 0; i < sizeof(data); i++)
+        data[i] = (u8)(i * 7 + (i >> 8));
+    ck_assert_int_eq(write(fd, data, sizeof(data)), sizeof(data));
+    unlink(path);
+    fw_cfg_add(f, 0x12, "x", 1);            /* replaced */
+    fw_cfg_add_open(f, 0x12, dup(fd), 100, sizeof(data) - 200, "the-initrd");
+    ck_assert_uint_eq(dma(0x12 << 16 | 8 | 2, 40000, 0x2000), 0);
+    ck_assert(!memcmp(ram->base + 0x2000, data + 100, 39800) && !ram->base[0x2000 + 39800] && !ram->base[0x2000 + 39999]);
+    select_key(0x12);
+    ck_assert(next() == data[100] && next() == data[101]);
+
+    FILE *err_file = tmpfile();
+    int err_fd = dup(2);
+    dup2(fileno(err_file), 2);
+    ck_assert_int_eq(ftruncate(fd, 20000), 0);
+    u32 status = dma(0x12 << 16 | 8 | 2, 39800, 0x2000), again = dma(0x12 << 16 | 8 | 2, 39800, 0x10000);
+    dup2(err_fd, 2);
+    close(err_fd);
+    rewind(err_file);
+    said[fread(said, 1, sizeof(said) - 1, err_file)] = 0;
+    fclose(err_file);
+    ck_assert(status == 1 && again == 1);
+    ck_assert(!memcmp(ram->base + 0x2000, data + 100, 19900) && !memcmp(ram->base + 0x10000, data + 100, 19900));
+    for (unsigned i = 19900; i < 39800; i++)
+        ck_assert_uint_eq(ram->base[0x2000 + i], 0);
+    ck_assert_str_eq(said, "shadow86: the-initrd: the file has become shorter since it was opened; the guest reads zeros\n");
+    fw_cfg_add_u16(f, 0x12, 7);
+    select_key(0x12);
+    ck_assert_uint_eq(next(), 7);
+    close(fd);
 }
 END_TEST
 
@@ -440,6 +480,7 @@ int main(void)
     tcase_add_test(device, test_ports);
     tcase_add_test(device, test_directory);
     tcase_add_test(device, test_dma);
+    tcase_add_test(device, test_open_file);
     suite_add_tcase(s, device);
     tcase_add_checked_fixture(contents, fill_setup, teardown);
     tcase_add_test(contents, test_bootorder);

@@ -85,20 +85,20 @@ static void run_rom(u32 parameter[9])
         parameter[1 + i] = (u32)le(rom + 0x48 + 4 * i, 4);
     unsigned count = (unsigned)le(rom + 0x46, 2);
     ck_assert_uint_le(count, 128);
-    const u8 *item = NULL;
-    size_t size = 0, at = 0;
+    u16 item = 0;
+    u32 at = 0;
     for (unsigned i = 0; i < count; i++) {
         const u8 *d = rom + 0x800 + 16 * i;
         u32 control = (u32)be(d, 4), bytes = (u32)be(d + 4, 4);
         u64 to = be(d + 8, 8);
         ck_assert(control & 2);
         if (control & 8) {
-            item = fw_cfg_item(f, (u16)(control >> 16), &size);
+            item = (u16)(control >> 16);
             at = 0;
         }
         ck_assert_uint_le(to + bytes, MEMORY);
-        for (u32 k = 0; k < bytes; k++, at++)
-            memory[to + k] = at < size ? item[at] : 0;
+        fw_cfg_contents(f, item, at, memory + to, bytes);
+        at += bytes;
     }
 }
 
@@ -158,6 +158,23 @@ START_TEST(test_linux)
     u64 at = le(s + 0x218, 4);
     ck_assert(at % 4096 == 0 && at >= 0x1800000 && at + 7 <= MEMORY - (256 << 10));
     ck_assert(!memcmp(memory + at, "initrd!", 7));
+    /* from a file: the same memory */
+    u8 *same = malloc(MEMORY);
+    memcpy(same, memory, MEMORY);
+    memset(memory, 0xee, MEMORY);
+    char kernel[64];
+    strcpy(kernel, temp_file(k, n));
+    cfg.kernel_image = NULL;
+    cfg.kernel_file = kernel;
+    cfg.initrd_file = initrd = temp_file("initrd!", 7);
+    ck_assert_msg(bios_load_kernel(f, &cfg, &machine, err, sizeof(err)), "%s", err);
+    remove(kernel);
+    remove(initrd);
+    run_rom(p);
+    ck_assert(!memcmp(memory + 0x10000, same + 0x10000, 21 * 512) && !memcmp(memory + 0x100000, same + 0x100000, 100001) &&
+              !memcmp(memory + at, "initrd!", 7));
+    free(same);
+    cfg.kernel_file = NULL;
     /* other firmware finds it under the usual keys */
     ck_assert_uint_eq(le(fw_cfg_item(f, FW_CFG_KERNEL_SIZE, &n), 4), 100001);
     ck_assert_uint_eq(le(fw_cfg_item(f, FW_CFG_CMDLINE_SIZE, &n), 4), strlen(cfg.append) + 1);
