@@ -101,7 +101,8 @@ struct jit_hot {
     u8 *stack;              /* the return-address stack that code_sp points into: its lowest byte */
     u32 host_mxcsr;
     u64 no_key;             /* the key of no generation */
-    u64 host_insns;         /* count=on: host instructions executed, as the backend counts them */
+    u64 host_insns;         /* count=on: host instructions executed, as the backend counts them; */
+    u64 host_checks;        /* those of them that look up addresses */
     /* The last x87 instruction run by translated code, as jit_x87_saved turns it into FIP, FOP, FDP: jit/need.c */
     u64 x87_pc, x87_ea;     /* pc of its unit; offset of the last memory operand */
     u32 x87_note, x87_seg;  /* enum x87_note; the last memory operand's segment and address size */

@@ -66,6 +66,7 @@ void jit_stats(struct vcpu *c, void (*item)(void *ctx, const char *name, u64 val
         return;
     item(ctx, "insns_executed", c->icount);
     item(ctx, "host_insns_executed", c->jit.host_insns);
+    item(ctx, "host_checks_executed", c->jit.host_checks);
 #define X(name) item(ctx, #name, j->count.name);
     JIT_COUNTERS(X)
 #undef X

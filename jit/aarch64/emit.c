@@ -147,10 +147,8 @@ static void find_last_uses(struct emit *e)
     for (unsigned i = 0; i < e->u->count; i++) {
         const struct ir_ins *ins = &e->u->ins[i];
         note_use(e, ins->d, i);
-        if (ins->op == IR_OP_again) {       /* not a use of p's register */
-            e->kept_until[ins->p - IR_T] = (u16)i;
+        if (ins->op == IR_OP_again)         /* not a use of p's register */
             continue;
-        }
         note_use(e, ins->a, i);
         note_use(e, ins->b, i);
         note_use(e, ins->c, i);
@@ -169,8 +167,11 @@ static void free_temp(struct emit *e, ir_val v)
 
 static void emit_one(struct emit *e, const struct ir_ins *ins)
 {
+    u32 at = e->at;
     e->ins = ins;
     emit_ops[ins->op](e, ins);
+    if (is_check(ins))
+        e->checks += e->at - at;
     if (!(ins->flive & IR_NZCV))
         e->flags = FLAGS_DEAD;
     free_temp(e, ins->d);
@@ -233,9 +234,9 @@ bool emit_unit(struct jit *j, u8 *rw, const struct ir_unit *u, struct code_unit 
     e->rw = rw;
     e->at = e->counted = at;
     e->end = at + room;
-    e->tails = e->links = 0;
+    e->tails = e->links.count = e->differs = 0;
     memset(e->temp_reg, NO_REG, u->temps);
-    memset(e->kept_until, 0, u->temps * sizeof(e->kept_until[0]));
+    kept_begin(&e->kept, u);
     find_last_uses(e);
     out->profiles = 0;
     out->profile = out->executed ? code_alloc(j, u->count * sizeof(struct code_profile)) : NULL;

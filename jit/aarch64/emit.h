@@ -25,6 +25,7 @@
 
 #include "cpu/flags.h"
 #include "jit/backend.h"
+#include "jit/emit_common.h"
 
 enum host {
     X0, X1, X2, X3, X4, X5, X6, X7, X8, X9, X10, X11, X12, X13, X14, X15, X16, X17, X18, X19, X20, X21, X22, X23, X24, X25,
@@ -55,7 +56,7 @@ struct tail {
     struct code_link *link;
     struct code_call *call; /* INSN */
 };
-enum { MAX_TAILS = IR_MAX_INS, MAX_LINKS = 2 * IR_MAX_GUEST + 8 };
+enum { MAX_TAILS = IR_MAX_INS };
 
 struct emit {
     struct jit *j;
@@ -65,20 +66,20 @@ struct emit {
     u8 *rw;                         /* the cache, writable, from offset 0 */
     u32 at, end;                    /* cache offset of the next instruction; of the first byte that is not ours */
     u32 counted;                    /* up to there host instructions have been counted */
+    u32 checks;                     /* bytes of checks since then */
     bool full;                      /* looked at once, when the unit is done */
     /* emit.c */
     u8 flags;                       /* enum flags_at */
     bool inverted;                  /* FLAGS_HOST: C is not CF but its inverse */
     u8 taken;                       /* scratch registers in use, a bit each */
-    u8 kept;                        /* elements of vcpu.jit.pointer in use, a bit each */
     u8 temp_reg[IR_MAX_TEMPS];      /* host register of a temporary, NO_REG: not yet, no more */
     u16 last_use[IR_MAX_TEMPS];     /* index of the last operation that names it */
-    u16 kept_until[IR_MAX_TEMPS];   /* of a pointer that is kept in memory: index of its last `again`; 0: it is not */
-    u8 kept_in[IR_MAX_TEMPS];       /* which of vcpu.jit.pointer */
+    struct kept kept;
     u16 index;                      /* of ins */
-    u16 tails, links;
+    u16 tails, differs;
+    u32 differ[SELF_BYTES];         /* branches of `same`: to the tail of them all */
     struct tail tail[MAX_TAILS];
-    struct code_link link[MAX_LINKS];   /* copied to out->links when the unit is done */
+    struct links links;
 };
 /* Flags live in front of e->ins, which has none of its own. */
 static inline u16 emit_live_before(const struct emit *e) { return e->ins->flive; }

@@ -67,16 +67,9 @@ static void go_look(struct emit *e)
 
 static struct code_link *new_link(struct emit *e, enum link_kind kind, s64 target, u16 flive)
 {
-    if (e->links == MAX_LINKS) {
-        e->full = true;
-        e->links--;
-    }
-    struct code_link *l = &e->link[e->links++];
-    *l = (struct code_link){ .from = e->out, .target = (s32)target, .kind = (u8)kind, .flive = flive };
-    return l;
+    return links_new(&e->links, &e->full, (struct code_link){ .from = e->out, .target = (s32)target, .kind = (u8)kind, .flive = flive });
 }
 
-static bool same_page(s64 target) { return target >= 0 && target < (s64)PAGE_SIZE; }
 static bool wide(struct emit *e) { return mode_code_size(e->u->mode) == 8; }
 
 /* proof + genkey equals the key, or the code goes to the tail; then pc = PAGE_REG. */
@@ -112,7 +105,7 @@ static struct tail *link_tail(struct emit *e, struct code_link *l)
 /* All that comes before the branch to the link's target. */
 static void approach(struct emit *e, struct code_link *l, bool poll)
 {
-    bool far = !same_page(l->target);
+    bool far = !link_same_page(l->target);
     link_flags(e, l);
     struct tail *t = link_tail(e, l);
     if (poll && !far) {
@@ -156,13 +149,13 @@ static void side_exit(struct emit *e, const struct ir_ins *ins, const struct con
     struct code_link *l = new_link(e, LINK_JUMP, ins->imm, ins->fexit);
     bool poll = ins->bits & IR_POLL;
     bool convert = ins->fexit & IR_C && e->flags == FLAGS_HOST && e->inverted;
-    if (poll && (same_page(ins->imm) || ins->bits & IR_LIKELY)) {
+    if (poll && (link_same_page(ins->imm) || ins->bits & IR_LIKELY)) {
         u32 over = branch_on(e, c, true);
         u8 flags = e->flags;
         go(e, l, poll);
         e->flags = flags;       /* on the other way nothing was saved */
         emit_fill(e, over, e->at);
-    } else if (poll || convert || !same_page(ins->imm)) {
+    } else if (poll || convert || !link_same_page(ins->imm)) {
         struct tail *t = emit_tail(e, TAIL_GO, branch_on(e, c, false));
         t->link = l;
         t->poll = poll;
@@ -280,11 +273,8 @@ void emit_ret(struct emit *e, const struct ir_ins *ins)
 
 struct code_call *emit_call_data(struct emit *e, const struct ir_ins *ins)
 {
-    struct code_call *call = code_alloc(e->j, sizeof *call);
-    if (call)
-        *call = (struct code_call){ .in = *e->u->guest[ins->gi], .offset = e->u->offset[ins->gi], .unit = e->out };
-    else
-        e->full = true;
+    struct code_call *call = call_data(e->j, e->u, ins, e->out);
+    e->full |= !call;
     return call;
 }
 
@@ -348,13 +338,9 @@ void emit_count(struct emit *e, const struct ir_ins *ins)
     u32 insns = (e->at - e->counted) / 4;
     add_to(e, VCPU_OFF(icount), (u64)ins->imm);
     add_to(e, VCPU_OFF(jit.host_insns), insns);
+    add_to(e, VCPU_OFF(jit.host_checks), e->checks / 4);
     e->counted = e->at;
-}
-
-/* The link's place in out->links, where C finds it. */
-static u64 link_address(struct emit *e, const struct code_link *l)
-{
-    return (u64)(uintptr_t)(e->out->links + (l - e->link));
+    e->checks = 0;
 }
 
 /* Counts down; at 0 the dispatcher gets its turn and makes the unit again. */
@@ -442,7 +428,7 @@ static void tail_link(struct emit *e, struct tail *t)
     if (l->at && is_conditional(e, l->at))
         emit_fill(e, branch(e), e->at);     /* the island */
     l->stub = e->at;
-    leave_with(e, t, link_address(e, l), fixed->leave_link);
+    leave_with(e, t, link_address(&e->links, e->out, l), fixed->leave_link);
     if (l->at)
         emit_fill(e, l->at, l->stub);
     for (unsigned i = 0; i < ARRAY_LEN(t->from); i++)
@@ -457,7 +443,7 @@ static void tail_landing(struct emit *e, struct tail *t)
     u32 right = branch_zero(e, true, X16, false);
     emit_branch_to(e, lookup(e));
     emit_fill(e, right, e->at);
-    mov_imm(e, X0, link_address(e, t->link));
+    mov_imm(e, X0, link_address(&e->links, e->out, t->link));
     emit_branch_to(e, fixed->leave_landing);
 }
 
@@ -467,6 +453,14 @@ static void tail_again(struct emit *e, struct tail *t)
     load(e, 8, RIP_REG, VCPU_OFF(jit.pc));
     add_any(e, wide(e), RIP_REG, RIP_REG, e->u->offset[0]);
     emit_branch_to(e, fixed->leave_lookup);
+}
+
+/* Where units that check themselves find that they are not what they were: the first tail of this kind is theirs. */
+static void fill_differ(struct emit *e, u32 at)
+{
+    for (unsigned i = 1; i < e->differs; i++)
+        emit_fill(e, e->differ[i], at);
+    e->differs = 0;
 }
 
 static void one_tail(struct emit *e, struct tail *t)
@@ -481,7 +475,10 @@ static void one_tail(struct emit *e, struct tail *t)
     case TAIL_LINK: tail_link(e, t); return;
     case TAIL_LANDING: tail_landing(e, t); break;
     case TAIL_LOOKUP: go_look(e); break;
-    case TAIL_AGAIN: tail_again(e, t); break;
+    case TAIL_AGAIN:
+        tail_again(e, t);
+        fill_differ(e, at);
+        break;
     case TAIL_LEAVE: emit_branch_to(e, fixed->leave_lookup); break;
     case TAIL_GO: go(e, t->link, t->poll); break;
     case TAIL_INSN: insn_tail(e, t); break;
@@ -491,37 +488,26 @@ static void one_tail(struct emit *e, struct tail *t)
             emit_fill(e, t->from[i], at);
 }
 
-/* 8 bytes per key, 0 matches nothing. The code's reference is in link->key: replaced by the key's own place. */
 static void keys(struct emit *e)
 {
     if (e->at & 7)
         put32(e, 0);
-    if (e->out->crosses) {
-        emit_fill(e, e->out->key, e->at);
-        e->out->key = e->at;
-        put64(e, 0);
-    }
-    for (unsigned i = 0; i < e->links; i++) {
-        struct code_link *l = &e->link[i];
-        if (!l->key)
-            continue;
-        emit_fill(e, l->key, e->at);
-        l->key = e->at;
+    unsigned n = 0;
+    for (u32 *key; (key = links_next_key(&e->links, e->out, &n)) != NULL;) {
+        emit_fill(e, *key, e->at);
+        *key = e->at;
         put64(e, 0);
     }
 }
 
 void emit_tails(struct emit *e)
 {
-    e->out->link_count = e->links;
-    e->out->links = e->links ? code_alloc(e->j, e->links * sizeof(struct code_link)) : NULL;
-    if (e->links && !e->out->links) {
+    if (!links_place(e->j, &e->links, e->out)) {
         e->full = true;
         return;
     }
     for (unsigned i = 0; i < e->tails && !e->full; i++)     /* TAIL_GO adds some */
         one_tail(e, &e->tail[i]);
     keys(e);
-    if (e->links)
-        memcpy(e->out->links, e->link, e->links * sizeof(struct code_link));
+    links_done(&e->links, e->out);
 }

@@ -84,18 +84,6 @@ static u32 site_off(struct emit *e, const struct ir_ins *ins)
     return n * (u32)sizeof(struct mmu_site);
 }
 
-/* Where the misses of this access are counted. */
-static u32 *counter(struct emit *e, const struct ir_ins *ins)
-{
-    static u32 nobody;
-    struct code_unit *u = e->out;
-    if (!u->profile)
-        return &nobody;
-    struct code_profile *f = &u->profile[u->profiles++];
-    *f = (struct code_profile){ .offset = e->u->offset[ins->gi], .access = ins->cc };
-    return f->misses;
-}
-
 /* address: its register, unchanged. */
 static struct tail *miss(struct emit *e, const struct ir_ins *ins, unsigned address, unsigned p, u32 site, u32 from)
 {
@@ -105,19 +93,8 @@ static struct tail *miss(struct emit *e, const struct ir_ins *ins, unsigned addr
     t->live = (emit_live_before(e) & IR_NZCV) != 0;
     t->access = (struct code_access){ .bytes = ins->size, .access = ins->cc, .view = (u8)mode_view(e->u->mode),
         .align = ins->bits & IR_ALIGN ? (u8)(ins->size - 1) : 0, .offset = e->u->offset[ins->gi], .site = (s32)site,
-        .span = (ins->bits & IR_SPAN) != 0, .misses = counter(e, ins), .unit = e->out };
+        .span = (ins->bits & IR_SPAN) != 0, .misses = profile_counter(e->out, e->u->count, e->u->offset[ins->gi], ins->cc), .unit = e->out };
     return t;
-}
-
-/* Did the site of this access miss in more than one of eight executions, before the unit was made again? */
-static bool varies(struct emit *e, const struct ir_ins *ins)
-{
-    const struct code_unit *u = e->j->before;
-    for (unsigned i = 0; u && i < u->profiles; i++)
-        if (u->profile[i].offset == e->u->offset[ins->gi] && u->profile[i].access == ins->cc &&
-            u->profile[i].misses[0] > e->j->opt.hotter / 8)
-            return true;
-    return false;
 }
 
 /* No flags are used. */
@@ -199,14 +176,11 @@ static u32 kept_at(unsigned n) { return VCPU_OFF(jit.pointer[0]) + n * 8; }
 /* The pointer is needed again when p has become free. */
 static void keep(struct emit *e, const struct ir_ins *ins, unsigned p)
 {
-    unsigned n = (unsigned)__builtin_ctz(~(u32)e->kept);
-    if (n >= JIT_POINTERS) {
+    unsigned n;
+    if (kept_take(&e->kept, ins->d, &n))
+        store(e, 8, p, kept_at(n));
+    else
         e->full = true;
-        return;
-    }
-    e->kept |= (u8)(1 << n);
-    e->kept_in[ins->d - IR_T] = (u8)n;
-    store(e, 8, p, kept_at(n));
 }
 
 void emit_ptr(struct emit *e, const struct ir_ins *ins)
@@ -214,23 +188,21 @@ void emit_ptr(struct emit *e, const struct ir_ins *ins)
     unsigned p = emit_scratch(e);
     e->temp_reg[ins->d - IR_T] = (u8)p;
     unsigned address = segment(e, ins, effective(e, ins, p), p);
-    if (!(ins->bits & IR_ALIGN) && (ins->bits & IR_TLB || !e->j->opt.sites || varies(e, ins)))
+    if (!(ins->bits & IR_ALIGN) && (ins->bits & IR_TLB || !e->j->opt.sites || profile_missed(e->j, e->u->offset[ins->gi], ins->cc)))
         check_tlb(e, ins, address, p);
     else
         check_site(e, ins, address, p);
     if (ins->bits & IR_APART)
         check_apart(e, ins, p);
-    if (e->kept_until[ins->d - IR_T])
+    if (kept_wanted(&e->kept, ins->d))
         keep(e, ins, p);
 }
 
 void emit_again(struct emit *e, const struct ir_ins *ins)
 {
-    unsigned d = emit_scratch(e), n = e->kept_in[ins->p - IR_T];
+    unsigned d = emit_scratch(e);
     e->temp_reg[ins->d - IR_T] = (u8)d;
-    load(e, 8, d, kept_at(n));
-    if (e->kept_until[ins->p - IR_T] == e->index)
-        e->kept &= (u8)~(1 << n);
+    load(e, 8, d, kept_at(kept_fetch(&e->kept, ins, e->index)));
 }
 
 /* --- units that check themselves ------------------------------------------------------------------------------------ */
@@ -242,13 +214,19 @@ void emit_code(struct emit *e, const struct ir_ins *ins)
     mov_imm(e, p, (u64)(uintptr_t)(e->out->self->host + (ins->disp - e->u->offset[0])));
 }
 
+/* All of them lead to one tail. */
 void emit_same(struct emit *e, const struct ir_ins *ins)
 {
     unsigned d = emit_in(e, ins->d, ins->size), a = emit_in(e, ins->a, ins->size);
     rrr(e, SUB, true, X16, d, a);
-    emit_tail(e, TAIL_AGAIN, branch_zero(e, true, X16, true))->live = true;
+    u32 from = branch_zero(e, true, X16, true);
     emit_release(e, d);
     emit_release(e, a);
+    if (!e->differs)
+        emit_tail(e, TAIL_AGAIN, from)->live = true;
+    else if (e->differs < ARRAY_LEN(e->differ))
+        e->differ[e->differs] = from;
+    e->differs++;
 }
 
 /* --- fields of the vCPU -------------------------------------------------------------------------------------------- */

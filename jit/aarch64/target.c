@@ -62,4 +62,6 @@ const struct backend host_backend = {
     .flags_get = flags_get,
     .flags_put = put_flags,
     .group_pointers = 3,
+    .self_checks = true,
+    .kept_pointers = JIT_POINTERS,
 };

@@ -302,7 +302,6 @@ static void note_use(struct emit *e, ir_val v, unsigned index)
 static void note_again(struct emit *e, const struct ir_ins *ins, unsigned index)
 {
     e->again_of[ins->d - IR_T] = ins->p;
-    e->kept_until[ins->p - IR_T] = (u16)index;
     note_use(e, ins->d, index);
 }
 
@@ -416,7 +415,10 @@ static void emit_one(struct emit *e, const struct ir_ins *ins)
     mirrors_before(e, ins);
     if (!own && !ins->fdef && ir_rows[ins->op].fw & IR_FLAGS)   /* arithmetic that the guest does not see */
         flags_clobber(e, ins->flive);
+    u32 insns = e->insns;
     emit_ops[ins->op](e, ins);
+    if (is_check(ins))
+        e->checks += e->insns - insns;
     if (!own)
         flags_after(e, ins);
     mirrors_after(e, ins);
@@ -490,10 +492,10 @@ bool emit_unit(struct jit *j, u8 *rw, const struct ir_unit *u, struct code_unit 
     e->rw = rw;
     e->at = at;
     e->end = at + room;
-    e->tails = e->links = e->differs = 0;
+    e->tails = e->links.count = e->differs = 0;
     memset(e->temp_reg, NO_REG, u->temps);
     memset(e->again_of, 0, u->temps * sizeof(e->again_of[0]));
-    memset(e->kept_until, 0, u->temps * sizeof(e->kept_until[0]));
+    kept_begin(&e->kept, u);
     find_last_uses(e);
     out->profiles = 0;
     out->profile = out->executed ? code_alloc(j, e->pointers * sizeof(struct code_profile)) : NULL;

@@ -13,6 +13,7 @@
 #define SHADOW86_JIT_X86_64_EMIT_H
 
 #include "jit/backend.h"
+#include "jit/emit_common.h"
 
 enum host { RAX, RCX, RDX, RBX, RSP, RBP, RSI, RDI, R8, R9, R10, R11, R12, R13, R14, R15, NO_REG = 0xff };
 enum { VCPU_BIAS = 128 };
@@ -54,7 +55,7 @@ struct tail {
     struct code_link *link; /* MISS: for what straddles two pages, or NULL */
     u8 need;
 };
-enum { MAX_TAILS = IR_MAX_INS, MAX_LINKS = 2 * IR_MAX_GUEST + 8 };
+enum { MAX_TAILS = IR_MAX_INS };
 
 struct emit {
     struct jit *j;
@@ -64,13 +65,13 @@ struct emit {
     u8 *rw;                         /* the cache, writable, from offset 0 */
     u32 at, end;                    /* cache offset of the next byte; of the first that is not ours */
     u32 insns, insns_counted;      /* instructions emitted; and of those, emit_count has accounted for */
+    u32 checks;                     /* instructions of checks since then */
     bool full;                      /* looked at once, when the unit is done */
     /* emit.c */
     u8 flags;                       /* enum flags_at */
     bool exact_form;                /* if they are in memory: they are written out there */
     u16 flag_def;                   /* 1 + index of the operation that made those in EFLAGS; 0: not known */
     u8 taken;                       /* scratch registers in use: bit per register of scratch_regs */
-    u8 kept;                        /* elements of vcpu.jit.pointer in use, bit per element */
     /* Mirrors: guest registers (bit per enum gpr) that live in the vCPU, and whose whole value is in that scratch register too. */
     u16 mirrors[3];
     u16 used_at[3];                 /* index of the operation that used them last */
@@ -82,16 +83,14 @@ struct emit {
     struct rm operand[IR_MAX_TEMPS];    /* of temporaries that ptr defines: the memory they stand for */
     u8 temp_reg[IR_MAX_TEMPS];      /* host register of a temporary, NO_REG: not yet, no more */
     u16 last_use[IR_MAX_TEMPS];     /* index of the last operation that names it */
-    /* Of pointers that are kept in memory, vcpu.jit.pointer, for IR_OP_again: */
-    ir_val again_of[IR_MAX_TEMPS];  /* the first one's temporary; IR_NONE: it is no other one's */
+    struct kept kept;
+    ir_val again_of[IR_MAX_TEMPS];  /* of pointers that `again` makes, the first one's temporary; IR_NONE: it is no other one's */
     u16 reach[IR_MAX_TEMPS];        /* last_use of the last of them all */
-    u16 kept_until[IR_MAX_TEMPS];   /* index of the last `again`; 0: it is not kept */
-    u8 kept_in[IR_MAX_TEMPS];       /* which of vcpu.jit.pointer */
     u16 index;                      /* of ins */
-    u16 tails, links, differs;
+    u16 tails, differs;
     u32 differ[SELF_BYTES];         /* rel32 fields of `same`: to the tail of them all */
     struct tail tail[MAX_TAILS];
-    struct code_link link[MAX_LINKS];   /* copied to out->links when the unit is done */
+    struct links links;
 };
 /* Flags live in front of e->ins, which has none of its own. (What an exit before it needs for its target is that exit's.) */
 static inline u16 emit_live_before(const struct emit *e) { return e->ins->flive; }

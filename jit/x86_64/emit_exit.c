@@ -89,13 +89,7 @@ static u32 lookup(struct emit *e) { return e->j->opt.indirect ? fixed->lookup : 
 
 static struct code_link *new_link(struct emit *e, enum link_kind kind, s64 target, u16 flive)
 {
-    if (e->links == MAX_LINKS) {
-        e->full = true;
-        e->links--;
-    }
-    struct code_link *l = &e->link[e->links++];
-    *l = (struct code_link){ .from = e->out, .target = (s32)target, .kind = (u8)kind, .flive = flive };
-    return l;
+    return links_new(&e->links, &e->full, (struct code_link){ .from = e->out, .target = (s32)target, .kind = (u8)kind, .flive = flive });
 }
 
 struct code_link *emit_plain_link(struct emit *e)
@@ -106,7 +100,6 @@ struct code_link *emit_plain_link(struct emit *e)
     return l;
 }
 
-static bool same_page(s64 target) { return target >= 0 && target < (s64)PAGE_SIZE; }
 static bool wide(struct emit *e) { return mode_code_size(e->u->mode) == 8; }
 
 /* proof + genkey equals the key, or the code goes to the tail. R10 is destroyed. */
@@ -123,7 +116,7 @@ static void check_key(struct emit *e, struct code_link *l, struct tail *t, struc
  * them. A key is proved by nothing while poll is set. */
 static void approach(struct emit *e, struct code_link *l, enum tail_kind kind, bool poll, bool live)
 {
-    bool far = !same_page(l->target);
+    bool far = !link_same_page(l->target);
     if ((poll || far) && live && e->flags == FLAGS_HOST)
         flags_save(e);
     l->flags = !live ? LINK_FLAGS_DEAD : e->flags == FLAGS_HOST ? LINK_FLAGS_HOST : LINK_FLAGS_SAVED;
@@ -159,7 +152,7 @@ static void go(struct emit *e, struct code_link *l, bool poll, bool live)
 /* A conditional one: `field` is the condition's jump, taken to the link. */
 static void go_if(struct emit *e, u32 field, struct code_link *l, bool poll, bool live)
 {
-    if (!poll && same_page(l->target)) {
+    if (!poll && link_same_page(l->target)) {
         l->flags = !live ? LINK_FLAGS_DEAD : e->flags == FLAGS_HOST ? LINK_FLAGS_HOST : LINK_FLAGS_SAVED;
         l->at = field;
         struct tail *t = emit_tail(e, TAIL_LINK, 0);
@@ -182,7 +175,7 @@ static void side_exit(struct emit *e, const struct ir_ins *ins, unsigned cc)
 {
     struct code_link *l = new_link(e, LINK_JUMP, ins->imm, ins->fexit);
     bool poll = ins->bits & IR_POLL, live = ins->fexit;
-    if (!poll || !(same_page(ins->imm) || ins->bits & IR_LIKELY)) {
+    if (!poll || !(link_same_page(ins->imm) || ins->bits & IR_LIKELY)) {
         go_if(e, emit_jump_if(e, cc), l, poll, live);
         return;
     }
@@ -322,10 +315,9 @@ void emit_ret(struct emit *e, const struct ir_ins *ins)
 void emit_step(struct emit *e, const struct ir_ins *ins)
 {
     const struct insn *in = e->u->guest[ins->gi];
-    struct code_call *call = in && in->mode ? code_alloc(e->j, sizeof *call) : NULL;
+    struct code_call *call = in && in->mode ? call_data(e->j, e->u, ins, e->out) : NULL;
     if (call) {
-        *call = (struct code_call){ .in = *in, .offset = e->u->offset[ins->gi], .unit = e->out,
-                                     .fast = switch_find(in) };
+        call->fast = switch_find(in);
         if (e->flags == FLAGS_HOST)
             flags_keep(e);
         emit_mov_imm(e, RCX, (u64)(uintptr_t)call);
@@ -366,12 +358,11 @@ static bool is_x87(const struct insn *in) { return insn_rows[in->row].attr & ATT
 /* The function's flags come back in memory. */
 void emit_interp(struct emit *e, const struct ir_ins *ins)
 {
-    struct code_call *call = code_alloc(e->j, sizeof *call);
+    struct code_call *call = call_data(e->j, e->u, ins, e->out);
     if (!call) {
         e->full = true;
         return;
     }
-    *call = (struct code_call){ .in = *e->u->guest[ins->gi], .offset = e->u->offset[ins->gi], .unit = e->out };
     if (e->flags == FLAGS_HOST)
         flags_save(e);
     emit_forget(e, NO_REG);
@@ -404,13 +395,9 @@ void emit_count(struct emit *e, const struct ir_ins *ins)
     u32 insns = e->insns;
     add_to(e, VCPU_DISP(icount), (s32)ins->imm);
     add_to(e, VCPU_DISP(jit.host_insns), (s32)(insns - e->insns_counted));
+    add_to(e, VCPU_DISP(jit.host_checks), (s32)e->checks);
+    e->checks = 0;
     e->insns_counted = e->insns;
-}
-
-/* The link's place in out->links, where C finds it. */
-static u64 link_address(struct emit *e, const struct code_link *l)
-{
-    return (u64)(uintptr_t)(e->out->links + (l - e->link));
 }
 
 /* Counts down, without flags if they are needed; at 0 the dispatcher gets its turn and makes the unit again. */
@@ -498,7 +485,7 @@ static void tail_need(struct emit *e, struct tail *t)
 static void tail_link(struct emit *e, struct tail *t, u32 to)
 {
     t->link->stub = e->at;
-    emit_mov_imm(e, RCX, link_address(e, t->link));
+    emit_mov_imm(e, RCX, link_address(&e->links, e->out, t->link));
     emit_jump_to(e, to);
 }
 
@@ -531,7 +518,7 @@ static void one_tail(struct emit *e, struct tail *t)
         enc(e, (struct enc){ .imm_bytes = 4 }, 0xf7, 0, rm_reg(RCX));
         put32(e, PAGE_SIZE - 1);
         emit_fill(e, emit_jump_if(e, 5), lookup(e));
-        emit_mov_imm(e, RCX, link_address(e, t->link));
+        emit_mov_imm(e, RCX, link_address(&e->links, e->out, t->link));
         emit_jump_to(e, fixed->leave_landing);
         break;
     case TAIL_CALL:
@@ -561,22 +548,14 @@ static void one_tail(struct emit *e, struct tail *t)
             emit_fill(e, t->from[i], at);
 }
 
-/* 8 bytes per key, 0 matches nothing. The code's reference is in link->key: replaced by the key's own place. */
 static void keys(struct emit *e)
 {
     while (e->at & 7 && !e->full)
         put8(e, 0xcc);
-    if (e->out->crosses) {
-        emit_fill(e, e->out->key, e->at);
-        e->out->key = e->at;
-        put64(e, 0);
-    }
-    for (unsigned i = 0; i < e->links; i++) {
-        struct code_link *l = &e->link[i];
-        if (!l->key)
-            continue;
-        emit_fill(e, l->key, e->at);
-        l->key = e->at;
+    unsigned n = 0;
+    for (u32 *key; (key = links_next_key(&e->links, e->out, &n)) != NULL;) {
+        emit_fill(e, *key, e->at);
+        *key = e->at;
         put64(e, 0);
     }
 }
@@ -616,14 +595,11 @@ static void cold_tails(struct emit *e, u32 end)
 
 void emit_tails(struct emit *e, u32 end)
 {
-    e->out->link_count = e->links;
-    e->out->links = e->links ? code_alloc(e->j, e->links * sizeof(struct code_link)) : NULL;
-    if (e->links && !e->out->links) {
+    if (!links_place(e->j, &e->links, e->out)) {
         e->full = true;
         return;
     }
     hot_tails(e);
     cold_tails(e, end);
-    if (e->links)
-        memcpy(e->out->links, e->link, e->links * sizeof(struct code_link));
+    links_done(&e->links, e->out);
 }

@@ -102,18 +102,6 @@ static s32 site_disp(struct emit *e, const struct ir_ins *ins)
     return VCPU_DISP(mmu.site[0][0]) + (s32)((mode_view(e->u->mode) * MMU_SITES + n) * sizeof(struct mmu_site));
 }
 
-/* Where the misses of this access are counted. */
-static u32 *counter(struct emit *e, const struct ir_ins *ins)
-{
-    static u32 nobody[2];
-    struct code_unit *u = e->out;
-    if (!u->profile || u->profiles == e->pointers)
-        return nobody;
-    struct code_profile *f = &u->profile[u->profiles++];
-    *f = (struct code_profile){ .offset = e->u->offset[ins->gi], .access = ins->cc };
-    return f->misses;
-}
-
 /* pointer: the way back is for a host address, not for the delta. */
 static struct tail *miss(struct emit *e, const struct ir_ins *ins, unsigned p, enum miss_form form, s32 site, unsigned cc, bool pointer)
 {
@@ -124,19 +112,16 @@ static struct tail *miss(struct emit *e, const struct ir_ins *ins, unsigned p, e
         t->link = emit_plain_link(e);
     t->access = (struct code_access){ .bytes = ins->size, .access = ins->cc, .view = (u8)mode_view(e->u->mode),
         .align = ins->bits & IR_ALIGN ? (u8)(ins->size - 1) : 0, .offset = e->u->offset[ins->gi], .site = site, .span = (ins->bits & IR_SPAN) != 0, .pointer = pointer,
-        .misses = counter(e, ins), .unit = e->out };
+        .misses = profile_counter(e->out, e->pointers, e->u->offset[ins->gi], ins->cc), .unit = e->out };
     return t;
 }
 
 /* What was learned of the access before the unit was made again. */
 static enum miss_form form_for(struct emit *e, const struct ir_ins *ins)
 {
-    const struct code_unit *u = e->j->before;
-    for (unsigned i = 0; u && i < u->profiles; i++) {
-        const struct code_profile *f = &u->profile[i];
-        if (f->offset == e->u->offset[ins->gi] && f->access == ins->cc && often_missed(e->j, f))
-            return f->misses[1] > f->misses[0] ? MISS_LARGE : MISS_TLB;
-    }
+    const struct code_profile *f = profile_missed(e->j, e->u->offset[ins->gi], ins->cc);
+    if (f)
+        return f->misses[1] > f->misses[0] ? MISS_LARGE : MISS_TLB;
     return ins->bits & IR_TLB || !e->j->opt.sites ? MISS_TLB : MISS_SITE;
 }
 
@@ -276,24 +261,19 @@ static struct rm kept_at(unsigned n) { return rm_vcpu(VCPU_DISP(jit.pointer[0]) 
 /* What is in p is needed again when p has become free. */
 static void keep(struct emit *e, const struct ir_ins *ins, unsigned p)
 {
-    unsigned n = (unsigned)__builtin_ctz(~(u32)e->kept);
-    if (n >= JIT_POINTERS) {
+    unsigned n;
+    if (kept_take(&e->kept, ins->d, &n))
+        enc(e, W, 0x89, p, kept_at(n));
+    else
         e->full = true;
-        return;
-    }
-    e->kept |= (u8)(1 << n);
-    e->kept_in[ins->d - IR_T] = (u8)n;
-    enc(e, W, 0x89, p, kept_at(n));
 }
 
 void emit_again(struct emit *e, const struct ir_ins *ins)
 {
     unsigned first = ins->p - IR_T, d = emit_def(e, ins->d);
-    enc(e, W, 0x8b, d, kept_at(e->kept_in[first]));
+    enc(e, W, 0x8b, d, kept_at(kept_fetch(&e->kept, ins, e->index)));
     e->operand[ins->d - IR_T] = e->operand[first];
     e->operand[ins->d - IR_T].base = (u8)d;
-    if (e->kept_until[first] == e->index)
-        e->kept &= (u8)~(1 << e->kept_in[first]);
 }
 
 /* --- the unit's own code -------------------------------------------------------------------------------------------- */
@@ -346,7 +326,7 @@ void emit_ptr(struct emit *e, const struct ir_ins *ins)
         operand(e, ins, p);
     if (ins->bits & IR_APART)
         apart(e, ins, p);
-    if (e->kept_until[ins->d - IR_T])
+    if (kept_wanted(&e->kept, ins->d))
         keep(e, ins, p);
 }
 

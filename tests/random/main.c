@@ -1,12 +1,13 @@
 /* main.c - random-programs: random guest programs under the interpreter and under another engine.
  *
- *     random-programs [-seed N] [-n COUNT] [-time SECONDS] [-accel jit,OPTION=VALUE...|steps] [-keep FILE] [-v] [-log] [FILE...]
+ *     random-programs [-seed N] [-n COUNT] [-time SECONDS] [-accel jit,OPTION=VALUE...|steps] [-limit SECONDS] [-keep FILE] [-v] [-log]
+ *         [FILE...]
  *
  * Without FILEs: programs from seeds N, N+1, ... until COUNT are done or SECONDS are over. Seeds choose the translator's options,
  * what -accel names is added. steps: the interpreter, one instruction at a time. Each comparison is a process of its own,
  * so a crash or an endless loop is a difference like others. The first one is shrunk (instructions become NOPs, data become
  * zeros, as long as it still differs), printed and written to a file (-keep, default random-SEED.txt), which runs again when it
- * is given as FILE. -log: what each program does. Exit status 1: a difference.
+ * is given as FILE. -log: what each program does. -limit: CPU time for one comparison, default 6. Exit status 1: a difference.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -43,6 +44,7 @@ static void on_timer(int sig)
 
 static enum engine engine = ENGINE_JIT;
 static const char *more_options = "";
+static unsigned limit = 6;     /* seconds of CPU time that a comparison may take */
 
 static int compare_in_child(const struct program *p, bool print)
 {
@@ -55,8 +57,10 @@ static int compare_in_child(const struct program *p, bool print)
     }
     if (!pid) {
         signal(SIGPROF, on_timer);
-        set_timer(6);
+        set_timer(limit);
         const int v = (int)compare_engines(p, engine, print);
+        if (print && alarms)
+            printf("interrupted after %u s: it may only be slow (-limit)\n", limit);
         fflush(stdout);
         _exit(v);
     }
@@ -208,6 +212,8 @@ int main(int argc, char **argv)
             keep = argv[++i];
         else if (!strcmp(argv[i], "-accel"))
             accel = argv[++i];
+        else if (!strcmp(argv[i], "-limit"))
+            limit = (unsigned)atoi(argv[++i]);
     }
     if (!strcmp(accel, "steps"))
         engine = ENGINE_STEPS;
