@@ -108,7 +108,14 @@ bool mem_write_buf(struct vcpu *c, enum sreg seg, u64 off, const void *buf, unsi
 /* Would a write of these bytes succeed? Notes the fault if not. */
 bool mem_probe_write(struct vcpu *c, enum sreg seg, u64 off, unsigned bytes);
 
-/* Accesses that the CPU makes for itself (descriptor tables, TSS, IDT): linear address, supervisor privilege. */
+/* Accesses that the CPU makes for itself (descriptor tables, TSS, IDT): linear address, supervisor privilege. With CR4.SMAP they are never
+ * allowed on user pages, whatever EFLAGS.AC says (SDM 3A 4.6). */
+static inline enum view sys_view(const struct vcpu *c) { return c->cr4 & CR4_SMAP ? VIEW_KERNEL_SMAP : VIEW_KERNEL; }
+/* Where such a read would find its bytes, if the page is in the present view's TLB and that view's rules are the same; else NULL. */
+static inline const u8 *sys_host_read(const struct vcpu *c, gla a, unsigned bytes)
+{
+    return c->mmu.view == sys_view(c) ? mmu_hit_read(&c->mmu, a, bytes) : NULL;
+}
 bool sys_read(struct vcpu *c, gla a, void *buf, unsigned bytes);
 bool sys_write(struct vcpu *c, gla a, const void *buf, unsigned bytes);
 bool sys_probe_write(struct vcpu *c, gla a, unsigned bytes);

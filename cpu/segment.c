@@ -1,8 +1,9 @@
 /* segment.c - segment registers: descriptors, the checks when one is loaded, the hidden part, stack frames.
  *
  * Everything that depends on the segment registers and is looked at often is kept ready by segment_refresh: the sizes
- * of code and stack, flat_read and flat_write (accesses need no limit check), access_checks, the MMU's view. Whoever
- * changes CS, SS, another segment, CPL, CR0.PE, EFER.LMA or EFLAGS.VM calls it; the functions here do so themselves.
+ * of code and stack, flat_read and flat_write (accesses need no limit check), what translated code may do in segments that are
+ * not flat (jit_room), access_checks, the MMU's view. Whoever changes CS, SS, another segment, CPL, CR0.PE, EFER.LMA or
+ * EFLAGS.VM calls it; the functions here do so themselves, for a data segment alone where that is all that has changed.
  *
  * In real mode loading a register sets selector and base only: limit and size stay what protected mode left in them
  * ("unreal mode"). SDM 3A chapters 3 and 5, SDM 3B 20.
@@ -83,22 +84,42 @@ enum view cpu_view(const struct vcpu *c, unsigned cpl)
     return (c->cr4 & CR4_SMAP) && !(c->eflags & EFL_AC) ? VIEW_KERNEL_SMAP : VIEW_KERNEL;
 }
 
-static void refresh_flat(struct vcpu *c)
+static void set_flat(struct vcpu *c, unsigned i, bool read, bool write)
 {
+    c->seg[i].flat_read = read;
+    c->seg[i].flat_write = write;
+    c->flat = (u8)((c->flat & ~(1u << i)) | (unsigned)(read && (write || i == SEG_CS)) << i);
+}
+
+/* In real mode the type of a segment means nothing. */
+static void refresh_room(struct vcpu *c, unsigned i)
+{
+    const struct segment *s = &c->seg[i];
+    const bool code = s->attr & SEG_CODE, w = s->attr & SEG_W, real = !in_protected_mode(c);
+    const u64 room = !s->unusable && !c->access_checks && (code || !(s->attr & SEG_E) || real) ? (u64)s->limit + 1 : 0;
+    c->jit_room[0][i] = !code || w || real ? room : 0;
+    c->jit_room[1][i] = (!code && w) || real ? room : 0;
+}
+
+static void refresh_segment(struct vcpu *c, unsigned i)
+{
+    const struct segment *s = &c->seg[i];
     const bool unchecked = !c->access_checks;
-    if (in_64bit_mode(c)) {
-        for (unsigned i = 0; i < SEG_COUNT; i++)    /* mem_host adds FS' and GS' bases, which change without a refresh */
-            c->seg[i].flat_read = c->seg[i].flat_write = unchecked && i != SEG_FS && i != SEG_GS;
+    if (in_64bit_mode(c)) {     /* mem_host adds FS' and GS' bases, which change without a refresh */
+        set_flat(c, i, unchecked && i != SEG_FS && i != SEG_GS, unchecked && i != SEG_FS && i != SEG_GS);
         return;
     }
-    for (unsigned i = 0; i < SEG_COUNT; i++) {
-        struct segment *s = &c->seg[i];
-        bool flat = unchecked && !s->unusable && s->base == 0 && s->limit == 0xffffffff &&
-            (s->attr & SEG_CODE || !(s->attr & SEG_E));
-        bool code = s->attr & SEG_CODE, w = s->attr & SEG_W;
-        s->flat_read = flat && (w || !code);
-        s->flat_write = flat && w && !code;
-    }
+    const bool flat = unchecked && !s->unusable && s->base == 0 && s->limit == 0xffffffff &&
+        (s->attr & SEG_CODE || !(s->attr & SEG_E));
+    const bool code = s->attr & SEG_CODE, w = s->attr & SEG_W;
+    set_flat(c, i, flat && (w || !code), flat && w && !code);
+    refresh_room(c, i);
+}
+
+static void refresh_all(struct vcpu *c)
+{
+    for (unsigned i = 0; i < SEG_COUNT; i++)
+        refresh_segment(c, i);
 }
 
 static bool data_breakpoints(const struct vcpu *c)
@@ -128,12 +149,12 @@ void sysreg_refresh_view(struct vcpu *c)
     u8 checks = access_checks(c);
     if (checks != c->access_checks) {
         c->access_checks = checks;
-        refresh_flat(c);
+        refresh_all(c);
     }
     refresh_view(c);
 }
 
-void segment_refresh(struct vcpu *c)
+static void refresh_sizes(struct vcpu *c)
 {
     u16 cs = c->seg[SEG_CS].attr;
     if (in_long_mode(c) && cs & SEG_L) {
@@ -142,9 +163,22 @@ void segment_refresh(struct vcpu *c)
         c->code_size = cs & SEG_D ? 4 : 2;
         c->stack_size = c->seg[SEG_SS].attr & SEG_D ? 4 : 2;
     }
+}
+
+void segment_refresh(struct vcpu *c)
+{
+    refresh_sizes(c);
     c->access_checks = access_checks(c);
-    refresh_flat(c);
+    refresh_all(c);
     refresh_view(c);
+}
+
+/* A segment other than CS has been loaded: neither mode nor privilege has changed. */
+static void refresh_data(struct vcpu *c, enum sreg s)
+{
+    if (s == SEG_SS)
+        refresh_sizes(c);
+    refresh_segment(c, s);
 }
 
 /* ---------------------------------------------------------------------------------------------------- loading --- */
@@ -161,7 +195,10 @@ void segment_set_real(struct vcpu *c, enum sreg s, u16 sel)
     } else {
         seg->attr = (u16)((seg->attr & (SEG_D | SEG_G)) | ATTR_DATA_RW);
     }
-    segment_refresh(c);
+    if (s == SEG_CS)
+        segment_refresh(c);
+    else
+        refresh_data(c, s);
 }
 
 void segment_set_null(struct vcpu *c, enum sreg s, u16 sel)
@@ -238,7 +275,7 @@ bool segment_load(struct vcpu *c, enum sreg s, u16 sel)
     }
     if (!(s == SEG_SS ? load_stack(c, sel) : load_data(c, s, sel)))
         return false;
-    segment_refresh(c);
+    refresh_data(c, s);
     return true;
 }
 
@@ -249,10 +286,11 @@ void segment_drop_inner(struct vcpu *c)
         struct segment *s = &c->seg[data[i]];
         bool conforming = (s->attr & (SEG_CODE | SEG_E)) == (SEG_CODE | SEG_E);
         /* a null FS or GS keeps its 64-bit base */
-        if (!s->unusable && !conforming && (s->attr >> 5 & 3u) < c->cpl)
+        if (!s->unusable && !conforming && (s->attr >> 5 & 3u) < c->cpl) {
             segment_set_null(c, data[i], 0);
+            refresh_segment(c, data[i]);
+        }
     }
-    segment_refresh(c);
 }
 
 /* ------------------------------------------------------------------------------------------------ stack frames --- */

@@ -142,6 +142,7 @@ struct vcpu {
     bool in_shutdown;           /* triple fault: waits for RESET, INIT, NMI */
     _Atomic u32 wake_mask;      /* bits of pending that end the host's wait() */
     u8 access_checks;           /* enum access_check; while any bit is set, flat_read and flat_write of all segments are 0 */
+    u8 flat;                    /* bit enum sreg: flat_read and, but for CS, flat_write */
     struct segment seg[SEG_COUNT];
     u64 icount;                 /* instructions retired and exceptions delivered since power-on */
     u64 block_icount;           /* icount at the start of the block that runs */
@@ -155,7 +156,7 @@ struct vcpu {
     unsigned jit_straddles;
     const struct cpu_engine *engine;    /* the translator, NULL: the interpreter alone */
     u64 jit_room[2][SEG_COUNT]; /* translated code outside 64-bit mode: bytes from offset 0 on that may be read, written
-                                   in a segment that is not flat; 0: ask the interpreter */
+                                   in a segment that is not flat; 0: ask the interpreter. Kept by segment_refresh */
 
     /* system registers */
     u64 cr0, cr2, cr3, cr4, efer, xcr0;
@@ -217,7 +218,7 @@ static inline void rflags_put(struct vcpu *c, u32 mask, u32 bits)       /* repla
 /* --- segments: segment.c --- */
 bool segment_load(struct vcpu *c, enum sreg s, u16 sel);    /* MOV/POP to a segment register other than CS, SDM 3A 5 */
 void segment_set_real(struct vcpu *c, enum sreg s, u16 sel);/* real and virtual-8086 mode: base = sel << 4 */
-void segment_refresh(struct vcpu *c);   /* recomputes flat_*, code_size, stack_size, the MMU's view after any change of
+void segment_refresh(struct vcpu *c);   /* recomputes flat*, jit_room, code_size, stack_size, the MMU's view after any change of
                                            CS, SS, CPL, CR0, EFER or VM */
 
 /* A segment or system descriptor as it stands in a table, SDM 3A 3.4.5. */

@@ -59,10 +59,8 @@ extern const struct backend host_backend;
 extern bool host_has_all;
 
 /* --- before code runs: enter.c --- */
-/* Makes the return-address stack if there is none, and looks at the segments' limits. */
+/* Makes the return-address stack if there is none. */
 void jit_code_ready(struct vcpu *c);
-/* Segments may have changed: what those that are not flat allow (vcpu.jit_room). Not needed in 64-bit mode. */
-void jit_limits_changed(struct vcpu *c);
 /* Empties the stack of return addresses. */
 void jit_reset_returns(struct vcpu *c);
 /* The interpreter has executed a CALL or a RET: keeps the stack in step. */

@@ -22,20 +22,13 @@
 
 /* --- mode and generation ---------------------------------------------------------------------------------------------- */
 
-static u32 flat_segments(const struct vcpu *c)
-{
-    u32 flat = 0;
-    if (c->code_size == 8)
-        return 1u << SEG_ES | 1u << SEG_CS | 1u << SEG_SS | 1u << SEG_DS;
-    for (unsigned s = 0; s < SEG_COUNT; s++)
-        flat |= (u32)(c->seg[s].flat_read && (s == SEG_CS || c->seg[s].flat_write)) << s;
-    return flat;
-}
+/* In 64-bit mode segments are flat whatever they hold, but for FS and GS. */
+enum { FLAT_64 = 1 << SEG_ES | 1 << SEG_CS | 1 << SEG_SS | 1 << SEG_DS };
 
 u32 jit_mode(const struct vcpu *c)
 {
     return (u32)(c->code_size >> 2 | (c->stack_size >> 2) << MODE_STACK_SHIFT) | (u32)c->mmu.view << MODE_VIEW_SHIFT |
-           flat_segments(c) << MODE_FLAT_SHIFT | (c->cpl == 3 ? MODE_USER : 0) | (in_protected_mode(c) ? MODE_PROTECTED : 0);
+           (u32)(c->code_size == 8 ? FLAT_64 : c->flat) << MODE_FLAT_SHIFT | (c->cpl == 3 ? MODE_USER : 0) | (in_protected_mode(c) ? MODE_PROTECTED : 0);
 }
 
 static u32 counting(const struct jit *j)
@@ -550,11 +543,11 @@ u8 *jit_miss(struct vcpu *c, gla a, const struct code_access *data)
 }
 
 /* Has the interpreter's function changed something that code takes for granted? */
-static bool disturbed(const struct jit *j, u64 deaths, const struct insn *in)
+static bool disturbed(const struct jit *j, u64 deaths)
 {
     const struct vcpu *c = j->cpu;
     return j->deaths != deaths || cpu_requests(c) || c->access_checks || c->mmu.fetch_epoch[c->mmu.view] != j->epoch ||
-           (c->code_size != 8 && insn_rows[in->row].attr & ATTR_SYS) || jit_mode(c) != (j->mode & ~(MODE_COUNT_INSNS | MODE_LIMITED));
+           jit_mode(c) != (j->mode & ~(MODE_COUNT_INSNS | MODE_LIMITED));
 }
 
 /* True: the instruction was executed and control goes to the next one. */
@@ -581,8 +574,6 @@ static const void *code_here(struct jit *j)
     const struct jit_jump *e = &c->jit_jump[c->rip % JIT_JUMPS];
     if (e->key != c->rip + j->genkey)
         return NULL;
-    if (c->code_size != 8)
-        jit_limits_changed(c);
     return (const void *)(uintptr_t)e->host;
 }
 
@@ -654,7 +645,7 @@ bool jit_interp(struct vcpu *c, const struct code_call *call)
     j->interpreted[in->row]++;
     flags_set_status(c, j->backend->flags_get(c));
     bool go_on = run_one(j, in, truncate_rip(c, c->jit.pc + (u64)(s64)call->offset));
-    if (go_on && disturbed(j, deaths, in)) {
+    if (go_on && disturbed(j, deaths)) {
         go_on = false;
         if (j->mode & MODE_COUNT_INSNS && ++c->icount >= c->icount_limit)
             cpu_raise(c, PEND_TIMER);

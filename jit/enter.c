@@ -1,4 +1,4 @@
-/* enter.c - what must be ready before code runs, whatever the host: the memory of the return-address stack, and what segments allow.
+/* enter.c - what must be ready before code runs, whatever the host: the memory of the return-address stack.
  *
  * Translated code pushes where a CALL's callee returns to, and a RET jumps there. Where that stack's pointer is kept and how code
  * uses it is the backend's; here is its memory. At its bottom stands the address of the backend's `underflow`. Both ends lie in
@@ -97,27 +97,11 @@ static void stack_ready(struct vcpu *c)
     stack_reset(return_stack, &c->jit.code_sp);
 }
 
-/* --- segments --------------------------------------------------------------------------------------------------------- */
-
-void jit_limits_changed(struct vcpu *c)
-{
-    for (unsigned s = 0; s < SEG_COUNT; s++) {
-        const struct segment *seg = &c->seg[s];
-        bool code = seg->attr & SEG_CODE, real = !in_protected_mode(c);
-        bool up = code || !(seg->attr & SEG_E);
-        bool ok = !seg->unusable && !c->access_checks && (up || real);
-        c->jit_room[0][s] = ok && (!code || seg->attr & SEG_W || real) ? (u64)seg->limit + 1 : 0;
-        c->jit_room[1][s] = ok && !code && seg->attr & SEG_W ? (u64)seg->limit + 1 : 0;
-        if (ok && real)
-            c->jit_room[1][s] = (u64)seg->limit + 1;
-    }
-}
+/* --- entering --------------------------------------------------------------------------------------------------------- */
 
 void jit_code_ready(struct vcpu *c)
 {
     if (unlikely(!c->jit.code_sp))
         stack_ready(c);
     return_stack = c->jit.stack;
-    if (c->code_size != 8)
-        jit_limits_changed(c);
 }

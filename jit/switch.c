@@ -1,10 +1,10 @@
-/* switch.c - instructions that go from one privilege or view to another, in their usual case: SYSCALL, SYSRET, IRET, STAC, CLAC
- * in 64-bit code.
+/* switch.c - instructions that go from one privilege or view to another, in their usual case: SYSCALL, SYSRET, SYSENTER, SYSEXIT,
+ * IRET, STAC, CLAC in 64-bit code, or in flat 32-bit code.
  *
  * A kernel executes them all the time, and what the interpreter's functions do for every mode is mostly not needed: here code
- * stays 64-bit, segments stay flat, nothing is single-stepped and no request waits. Each function looks at that first, and
- * answers SWITCH_NO with nothing changed if it is not so: then the interpreter's function does it (cpu/interp_sys.c, cpu/far.c
- * have the rules). Status flags are the backend's (vcpu.jit.flags), before and behind.
+ * keeps its size, its segments are flat before and behind, nothing is single-stepped and no request waits. Each function looks
+ * at that first, and answers SWITCH_NO with nothing changed if it is not so: then the interpreter's function does it
+ * (cpu/interp_sys.c, cpu/far.c have the rules). Status flags are the backend's (vcpu.jit.flags), before and behind.
  *
  * RF. The frame of a page fault has it set, so that IRET would execute one instruction apart. It matters to instruction breakpoints,
  * of which there is none, and to the frame of an interrupt in front of that instruction; so it is left out if code goes
@@ -13,6 +13,7 @@
 #include "cpu/flags.h"
 #include "cpu/interp.h"
 #include "cpu/log.h"
+#include "cpu/mem.h"
 #include "jit/jit_private.h"
 
 enum { NO_STEPS = EFL_TF | EFL_RF | EFL_VM };
@@ -39,17 +40,32 @@ static void set_view(struct vcpu *c)
         mmu_set_view(&c->mmu, view);
 }
 
+/* What segment_refresh would find, since both are flat and no access is checked: translated code does not run otherwise. */
+static void refresh_pair(struct vcpu *c, unsigned cpl)
+{
+    const bool wide = c->code_size == 8;
+    c->seg[SEG_CS].flat_read = c->seg[SEG_SS].flat_read = c->seg[SEG_SS].flat_write = 1;
+    c->seg[SEG_CS].flat_write = wide;
+    c->cpl = (u8)cpl;
+    if (wide)
+        return;
+    c->flat |= 1u << SEG_CS | 1u << SEG_SS;
+    c->stack_size = 4;
+    c->jit_room[0][SEG_CS] = c->jit_room[0][SEG_SS] = c->jit_room[1][SEG_SS] = (u64)1 << 32;
+    c->jit_room[1][SEG_CS] = 0;
+}
+
 static void set_flat(struct vcpu *c, enum sreg s, u16 sel, unsigned dpl, unsigned attr)
 {
-    c->seg[s] = (struct segment){ .limit = 0xffffffff, .sel = (u16)((sel & ~3u) | dpl), .flat_read = 1, .flat_write = 1,
+    c->seg[s] = (struct segment){ .limit = 0xffffffff, .sel = (u16)((sel & ~3u) | dpl),
                                   .attr = (u16)(SEG_P | SEG_S | SEG_W | SEG_A | SEG_G | dpl << 5 | attr) };
 }
 
 static void set_flat_pair(struct vcpu *c, u16 cs, u16 ss, unsigned cpl)
 {
-    set_flat(c, SEG_CS, cs, cpl, SEG_CODE | SEG_L);
+    set_flat(c, SEG_CS, cs, cpl, SEG_CODE | (c->code_size == 8 ? SEG_L : SEG_D));
     set_flat(c, SEG_SS, ss, cpl, SEG_D);
-    c->cpl = (u8)cpl;
+    refresh_pair(c, cpl);
 }
 
 static enum switched do_syscall(struct vcpu *c, const struct insn *in, u64 next)
@@ -80,12 +96,41 @@ static enum switched do_sysret(struct vcpu *c, const struct insn *in, u64 next)
     return SWITCH_DONE;
 }
 
+/* From 32-bit code to 32-bit code. */
+static bool may_sysenter(const struct vcpu *c) { return !in_long_mode(c) && in_protected_mode(c) && c->sysenter_cs & 0xfffc; }
+
+static enum switched do_sysenter(struct vcpu *c, const struct insn *in, u64 next)
+{
+    const u32 new = c->eflags & ~(u32)EFL_IF;
+    const u16 cs = (u16)(c->sysenter_cs & ~3u);
+    if (!may_sysenter(c) || !quiet(c, new, 0))
+        return SWITCH_NO;
+    c->eflags = new;
+    c->rsp = (u32)c->sysenter_esp;
+    c->rip = (u32)c->sysenter_eip;
+    set_flat_pair(c, cs, (u16)(cs + 8), 0);
+    set_view(c);
+    return SWITCH_DONE;
+}
+
+static enum switched do_sysexit(struct vcpu *c, const struct insn *in, u64 next)
+{
+    const u16 cs = (u16)(c->sysenter_cs & ~3u);
+    if (c->cpl || !may_sysenter(c) || !quiet(c, c->eflags, 3))
+        return SWITCH_NO;
+    c->rsp = (u32)c->rcx;
+    c->rip = (u32)c->rdx;
+    set_flat_pair(c, (u16)(cs + 16), (u16)(cs + 24), 3);
+    set_view(c);
+    return SWITCH_DONE;
+}
+
 static enum switched set_ac(struct vcpu *c, u32 eflags, u64 next)
 {
     if (c->cpl || !quiet(c, eflags, 0))
         return SWITCH_NO;
     c->eflags = eflags;
-    c->rip = next;
+    c->rip = c->code_size == 8 ? next : (u32)next;
     set_view(c);
     return SWITCH_DONE;
 }
@@ -98,8 +143,12 @@ static enum switched do_clac(struct vcpu *c, const struct insn *in, u64 next)
 /* --- IRET ------------------------------------------------------------------------------------------------------------- */
 
 /* Flat descriptors, accessed, DPL 0. */
-#define FLAT_CODE 0x00af9b000000ffffull
-#define FLAT_DATA 0x00cf93000000ffffull
+#define FLAT_CODE64 0x00af9b000000ffffull
+#define FLAT_CODE32 0x00cf9b000000ffffull
+#define FLAT_DATA   0x00cf93000000ffffull
+
+struct iret_frame { u64 rip, cs, flags, rsp, ss; };
+struct iret_frame32 { u32 eip, cs, eflags, esp, ss; };
 
 /* Is that what a selector of the GDT names, with RPL and DPL `rpl`? No other way to find out but the TLB's. */
 static bool names(const struct vcpu *c, u16 sel, unsigned rpl, u64 flat)
@@ -108,64 +157,97 @@ static bool names(const struct vcpu *c, u16 sel, unsigned rpl, u64 flat)
     u64 low;
     if (sel & 4 || sel_null(sel) || (sel & 3u) != rpl || offset + 7 > c->gdtr.limit)
         return false;
-    const u8 *p = mmu_hit_read(&c->mmu, c->gdtr.base + offset, 8);
+    const u8 *p = sys_host_read(c, in_long_mode(c) ? c->gdtr.base + offset : (u32)(c->gdtr.base + offset), 8);
     if (!p)
         return false;
     memcpy(&low, p, 8);
     return low == (flat | (u64)rpl << 45);
 }
 
-/* Data segments that an outer level may not see would have to go: segment_drop_inner. */
-static bool keeps_segments(const struct vcpu *c)
+/* May an outer level keep the data segments? Else they go: segment_drop_inner. */
+static bool keeps_segments(const struct vcpu *c, unsigned cpl)
 {
-    return c->seg[SEG_DS].unusable && c->seg[SEG_ES].unusable && c->seg[SEG_FS].unusable && c->seg[SEG_GS].unusable;
+    static const u8 data[] = { SEG_ES, SEG_DS, SEG_FS, SEG_GS };
+    for (unsigned i = 0; i < ARRAY_LEN(data); i++) {
+        const struct segment *s = &c->seg[data[i]];
+        if (!s->unusable && (s->attr >> 5 & 3u) < cpl)
+            return false;
+    }
+    return true;
 }
 
-static void load_pair(struct vcpu *c, u16 cs, u16 ss, unsigned rpl)
+/* As for same-level returns of 32-bit code, SS may stay what it is. */
+static void load_pair(struct vcpu *c, const struct iret_frame *f, u64 flat, bool stack)
 {
-    const struct descriptor code = { .low = FLAT_CODE | (u64)rpl << 45 }, data = { .low = FLAT_DATA | (u64)rpl << 45 };
-    c->seg[SEG_CS] = descriptor_segment(&code, cs);
-    if (sel_null(ss))
-        c->seg[SEG_SS] = (struct segment){ .sel = ss, .unusable = 1 };
-    else
-        c->seg[SEG_SS] = descriptor_segment(&data, ss);
-    c->seg[SEG_CS].flat_read = c->seg[SEG_CS].flat_write = c->seg[SEG_SS].flat_read = c->seg[SEG_SS].flat_write = 1;
-    c->cpl = (u8)rpl;
+    const unsigned rpl = f->cs & 3;
+    const struct descriptor code = { .low = flat | (u64)rpl << 45 }, data = { .low = FLAT_DATA | (u64)rpl << 45 };
+    c->seg[SEG_CS] = descriptor_segment(&code, (u16)f->cs);
+    if (stack && sel_null((u16)f->ss))
+        c->seg[SEG_SS] = (struct segment){ .sel = (u16)f->ss, .unusable = 1 };
+    else if (stack)
+        c->seg[SEG_SS] = descriptor_segment(&data, (u16)f->ss);
+    refresh_pair(c, rpl);
+}
+
+/* flat: what CS must be. stack: the frame has SS:rSP. */
+static enum switched iret(struct vcpu *c, const struct iret_frame *f, u64 flat, bool stack)
+{
+    const u32 mask = EFL_STATUS | EFL_TF | EFL_DF | EFL_NT | EFL_AC | EFL_ID | EFL_IF | EFL_IOPL | EFL_VIF | EFL_VIP;
+    const u16 cs = (u16)f->cs, ss = (u16)f->ss;
+    const unsigned rpl = cs & 3;
+    const u32 new = (c->eflags & ~mask) | ((u32)f->flags & mask);
+    if ((rpl && !keeps_segments(c, rpl)) || !names(c, cs, rpl, flat) || !quiet(c, new, rpl) || c->dr[7] & 0xff)
+        return SWITCH_NO;
+    if (stack && (rpl || ss || c->code_size != 8) && !names(c, ss, rpl, FLAT_DATA))
+        return SWITCH_NO;
+    c->nmi_blocked = false;
+    load_pair(c, f, flat, stack);
+    c->rip = f->rip;
+    c->rsp = f->rsp;
+    set_flags(c, new);
+    set_view(c);
+    return f->flags & EFL_RF ? SWITCH_RESUME : SWITCH_DONE;
 }
 
 static enum switched do_iret(struct vcpu *c, const struct insn *in, u64 next)
 {
-    const u32 mask = EFL_STATUS | EFL_TF | EFL_DF | EFL_NT | EFL_AC | EFL_ID | EFL_IF | EFL_IOPL | EFL_VIF | EFL_VIP;
-    struct { u64 rip, cs, flags, rsp, ss; } f;
+    struct iret_frame f;
     if (c->cpl || in->opsize != 8 || c->eflags & EFL_NT || log_on(LOG_PCALL))
         return SWITCH_NO;
     const u8 *p = mmu_hit_read(&c->mmu, c->rsp, sizeof f);
     if (!p)
         return SWITCH_NO;
     memcpy(&f, p, sizeof f);
-    const u16 cs = (u16)f.cs, ss = (u16)f.ss;
-    const unsigned rpl = cs & 3;
-    const bool resume = f.flags & EFL_RF;
-    const u32 new = (c->eflags & ~mask) | ((u32)f.flags & mask);
-    if ((rpl && !keeps_segments(c)) || !names(c, cs, rpl, FLAT_CODE) || !is_canonical(f.rip) ||
-        !(rpl ? names(c, ss, rpl, FLAT_DATA) : !ss || names(c, ss, rpl, FLAT_DATA)) || !quiet(c, new, rpl) || c->dr[7] & 0xff)
+    return is_canonical(f.rip) ? iret(c, &f, FLAT_CODE64, true) : SWITCH_NO;
+}
+
+static enum switched do_iretd(struct vcpu *c, const struct insn *in, u64 next)
+{
+    enum { INNER = offsetof(struct iret_frame32, esp) };
+    struct iret_frame32 f = { .esp = (u32)(c->rsp + INNER) };
+    if (c->cpl || in->opsize != 4 || !in_protected_mode(c) || in_long_mode(c) || c->eflags & EFL_NT || c->stack_size != 4 ||
+        !(c->flat >> SEG_SS & 1) || log_on(LOG_PCALL))
         return SWITCH_NO;
-    c->nmi_blocked = false;
-    load_pair(c, cs, ss, rpl);
-    c->rip = f.rip;
-    c->rsp = f.rsp;
-    set_flags(c, new);
-    set_view(c);
-    return resume ? SWITCH_RESUME : SWITCH_DONE;
+    const u8 *p = mmu_hit_read(&c->mmu, (u32)c->rsp, INNER);
+    if (!p)
+        return SWITCH_NO;
+    memcpy(&f, p, INNER);
+    const bool outer = f.cs & 3;
+    if (f.eflags & EFL_VM || (outer && !(p = mmu_hit_read(&c->mmu, (u32)c->rsp, sizeof f))))
+        return SWITCH_NO;
+    if (outer)
+        memcpy(&f, p, sizeof f);
+    return iret(c, &(struct iret_frame){ f.eip, f.cs, f.eflags, f.esp, f.ss }, FLAT_CODE32, outer);
 }
 
 switch_fn *switch_find(const struct insn *in)
 {
-    static const struct { interp_fn *run; switch_fn *fn; } list[] = {
-        { in_syscall, do_syscall }, { in_sysret, do_sysret }, { in_iret, do_iret }, { in_stac, do_stac }, { in_clac, do_clac },
+    static const struct { interp_fn *run; switch_fn *fn; u8 modes /* code sizes */; } list[] = {
+        { in_syscall, do_syscall, 8 }, { in_sysret, do_sysret, 8 }, { in_iret, do_iret, 8 }, { in_iret, do_iretd, 4 },
+        { in_sysenter, do_sysenter, 4 }, { in_sysexit, do_sysexit, 4 }, { in_stac, do_stac, 8 | 4 }, { in_clac, do_clac, 8 | 4 },
     };
-    for (unsigned i = 0; i < ARRAY_LEN(list) && in->mode == 8; i++)
-        if (insn_rows[in->row].run == list[i].run)
+    for (unsigned i = 0; i < ARRAY_LEN(list); i++)
+        if (insn_rows[in->row].run == list[i].run && in->mode & list[i].modes)
             return list[i].fn;
     return NULL;
 }

@@ -186,10 +186,11 @@ static enum tr_result tr_push_sreg(struct trans *t, const struct insn *in)
     return TR_NEXT;
 }
 
-/* In 64-bit mode no load but that of SS changes what the unit counts on; elsewhere it may be a segment's flatness. */
+/* A load of SS may change the stack's width, and nothing is looked at behind it. Of the others the unit counts on nothing but whether
+ * they are flat, which is in the mode word: jit_interp sees to it. */
 static enum tr_result load_selector(struct trans *t, unsigned seg)
 {
-    if (t->code_size != 8 || seg == SEG_SS)
+    if (seg == SEG_SS)
         return outside(t);
     t->reason = "segment register";
     return TR_INTERP;
@@ -204,6 +205,8 @@ static enum tr_result tr_mov_sreg(struct trans *t, const struct insn *in)
     return TR_NEXT;
 }
 static enum tr_result tr_pop_sreg(struct trans *t, const struct insn *in) { return load_selector(t, in->op[0].reg); }
+static enum tr_result tr_lds(struct trans *t, const struct insn *in) { return load_selector(t, SEG_DS); }
+static enum tr_result tr_les(struct trans *t, const struct insn *in) { return load_selector(t, SEG_ES); }
 static enum tr_result tr_lfs(struct trans *t, const struct insn *in) { return load_selector(t, SEG_FS); }
 static enum tr_result tr_lgs(struct trans *t, const struct insn *in) { return load_selector(t, SEG_GS); }
 
@@ -273,8 +276,8 @@ static enum tr_result tr_clflush(struct trans *t, const struct insn *in)
 #define ROW(name) { in_##name, tr_##name }
 #define CALL(name) { in_##name, tr_call }
 const struct tr_row tr_sys_rows[] = {
-    ROW(cld), ROW(std), ROW(cli), ROW(sti), ROW(pushf), ROW(popf), ROW(push_sreg), ROW(pop_sreg), ROW(mov_sreg), ROW(lfs),
-    ROW(lgs), ROW(swapgs), ROW(rdfsbase), ROW(rdgsbase), ROW(mov_cr), ROW(mov_dr), ROW(fwait),
+    ROW(cld), ROW(std), ROW(cli), ROW(sti), ROW(pushf), ROW(popf), ROW(push_sreg), ROW(pop_sreg), ROW(mov_sreg), ROW(lds),
+    ROW(les), ROW(lfs), ROW(lgs), ROW(swapgs), ROW(rdfsbase), ROW(rdgsbase), ROW(mov_cr), ROW(mov_dr), ROW(fwait),
     { in_clflush, tr_clflush }, { in_clflushopt, tr_clflush }, { in_clwb, tr_clflush },
     CALL(rdtsc), CALL(rdtscp), CALL(cpuid), CALL(rdmsr), CALL(wrmsr), CALL(clts), CALL(invlpg), CALL(wrfsbase), CALL(wrgsbase),
 };
