@@ -312,7 +312,11 @@ bool in_mov_sreg(struct vcpu *c, const struct insn *in)
     enum sreg s = in->op[0].reg;
     if (s == SEG_CS || s >= SEG_COUNT)
         return ud(c);
-    if (!operand_read(c, in, 1, &v) || !segment_load(c, s, (u16)v))
+    if (in->op[1].kind == OP_GPR)
+        v = c->gpr[in->op[1].reg];
+    else if (!operand_read(c, in, 1, &v))
+        return false;
+    if (!segment_load(c, s, (u16)v))
         return false;
     if (s == SEG_SS)
         cpu_set_shadow(c, SHADOW_MOV_SS);

@@ -82,6 +82,12 @@ bool jit_interp(struct vcpu *c, const struct code_call *call);
 /* The same for an x87 instruction. If vcpu.jit.x87_state tells that the registers were loaded, they are in vcpu.jit.x87_image, where
  * the instruction's results are afterwards if it is still set. */
 bool jit_interp_x87(struct vcpu *c, const struct code_call *call);
+/* Has it to do with status flags? If not and true is returned, jit_interp has left vcpu.jit.flags in whatever form it was. */
+static inline bool interp_wants_flags(const struct insn *in)
+{
+    const struct insn_row *row = &insn_rows[in->row];
+    return row->reads | row->writes | row->undef || row->attr & ATTR_CONDFL;
+}
 /* IR_OP_step: executes the instruction, which may change anything. Returns the host address of the code to go on with, guest
  * state in the vCPU, or NULL: leave for the reason in vcpu.jit.temp[3]. */
 const void *jit_step_call(struct vcpu *c, const struct code_call *call);

@@ -377,6 +377,10 @@ struct code_unit *jit_unit_here(struct jit *j)
 
 /* --- in and out ------------------------------------------------------------------------------------------------------------ */
 
+/* Status flags become the interpreter's, and the backend's again. */
+static void flags_out(struct jit *j) { flags_set_status(j->cpu, j->backend->flags_get(j->cpu)); }
+static void flags_in(struct jit *j) { j->backend->flags_put(j->cpu, flags_status(j->cpu)); }
+
 static void left_by_link(struct jit *j)
 {
     struct vcpu *c = j->cpu;
@@ -392,9 +396,9 @@ enum leave_reason jit_enter(struct jit *j, const struct code_unit *u)
     c->jit.pc = page_rip(c, c->rip);
     if (atomic_load_explicit(&c->jit.genkey, memory_order_relaxed) != j->genkey)
         offer_key(j);
-    j->backend->flags_put(c, flags_status(c));
+    flags_in(j);
     enum leave_reason why = j->backend->enter(c, j->rx + u->entry);
-    flags_set_status(c, j->backend->flags_get(c));
+    flags_out(j);
     j->open.link = NULL;
     j->open.lookup = false;
     switch (why) {
@@ -550,8 +554,9 @@ static bool disturbed(const struct jit *j, u64 deaths)
            jit_mode(c) != (j->mode & ~(MODE_COUNT_INSNS | MODE_LIMITED));
 }
 
-/* True: the instruction was executed and control goes to the next one. */
-static bool run_one(struct jit *j, const struct insn *in, u64 at)
+/* True: the instruction was executed and control goes to the next one. Status flags are the interpreter's, before and behind; if not
+ * *out, they are the backend's, and have become the interpreter's where that is set. */
+static bool run_one(struct jit *j, const struct insn *in, u64 at, bool *out)
 {
     struct vcpu *c = j->cpu;
     u64 next = c->rip = at + in->len;
@@ -562,6 +567,9 @@ static bool run_one(struct jit *j, const struct insn *in, u64 at)
             cpu_raise(c, PEND_TIMER);
     } else {
         c->rip = at;
+        if (!*out)
+            flags_out(j);
+        *out = true;
         exception_deliver(c);
     }
     return false;
@@ -614,8 +622,9 @@ const void *jit_step_call(struct vcpu *c, const struct code_call *call)
     j->count.step_calls++;
     j->count.insns_interpreted++;
     j->interpreted[in->row]++;
-    flags_set_status(c, j->backend->flags_get(c));
-    if (run_one(j, in, truncate_rip(c, c->jit.pc + (u64)(s64)call->offset)) && j->mode & MODE_COUNT_INSNS &&
+    bool out = true;
+    flags_out(j);
+    if (run_one(j, in, truncate_rip(c, c->jit.pc + (u64)(s64)call->offset), &out) && j->mode & MODE_COUNT_INSNS &&
         ++c->icount >= c->icount_limit)
         cpu_raise(c, PEND_TIMER);
     c->jit.temp[3] = LEAVE_RETURN;
@@ -625,7 +634,7 @@ const void *jit_step_call(struct vcpu *c, const struct code_call *call)
         c->jit.temp[3] = LEAVE_LOOKUP;
         code = code_here(j);
     }
-    j->backend->flags_put(c, flags_status(c));
+    flags_in(j);
     return code;
 }
 
@@ -643,13 +652,16 @@ bool jit_interp(struct vcpu *c, const struct code_call *call)
     j->count.interp_ops++;
     j->count.insns_interpreted++;
     j->interpreted[in->row]++;
-    flags_set_status(c, j->backend->flags_get(c));
-    bool go_on = run_one(j, in, truncate_rip(c, c->jit.pc + (u64)(s64)call->offset));
+    bool out = interp_wants_flags(in);
+    if (out)
+        flags_out(j);
+    bool go_on = run_one(j, in, truncate_rip(c, c->jit.pc + (u64)(s64)call->offset), &out);
     if (go_on && disturbed(j, deaths)) {
         go_on = false;
         if (j->mode & MODE_COUNT_INSNS && ++c->icount >= c->icount_limit)
             cpu_raise(c, PEND_TIMER);
     }
-    j->backend->flags_put(c, flags_status(c));
+    if (out)
+        flags_in(j);
     return go_on;
 }

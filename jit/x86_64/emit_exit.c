@@ -375,7 +375,7 @@ void emit_interp(struct emit *e, const struct ir_ins *ins)
     if (done)
         emit_fill(e, done, e->at);
     e->flags = ins->flive ? FLAGS_SAVED : FLAGS_DEAD;
-    e->exact_form = exact || !done;
+    e->exact_form = exact || (!done && interp_wants_flags(&call->in));
 }
 
 /* Flags stay as they are. */
