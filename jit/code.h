@@ -53,9 +53,10 @@ struct code_access {
     struct code_unit *unit;
 } __attribute__((packed));    /* it stands among host code, at any address */
 
-/* How often the site of an access missed, by the instruction's offset and the kind of access: [1] for what was found in a granule
- * of a large page. */
-struct code_profile { s32 offset; u8 access; u32 misses[2]; };
+/* How often the site of an access missed, by the instruction's offset and the kind of access, and where its page was found then:
+ * in the TLB, in a granule of a large page, or among the sites that are found by the address. */
+enum code_found { FOUND_TLB, FOUND_LARGE, FOUND_NEAR, FOUND_COUNT };
+struct code_profile { s32 offset; u8 access; u32 misses[FOUND_COUNT]; };
 
 /* What a unit that checks itself was made from: selfcheck.c. Bits count bytes from its start. */
 enum { SELF_BYTES = 512, SELF_WORDS = SELF_BYTES / 64 };

@@ -78,7 +78,7 @@ void links_done(const struct links *all, struct code_unit *out)
 
 u32 *profile_counter(struct code_unit *out, unsigned room, s32 offset, unsigned access)
 {
-    static u32 nobody[2];
+    static u32 nobody[FOUND_COUNT];
     if (!out->profile || out->profiles == room)
         return nobody;
     struct code_profile *f = &out->profile[out->profiles++];
@@ -91,7 +91,8 @@ const struct code_profile *profile_missed(const struct jit *j, s32 offset, unsig
     const struct code_unit *u = j->before;
     for (unsigned i = 0; u && i < u->profiles; i++) {
         const struct code_profile *f = &u->profile[i];
-        if (f->offset == offset && f->access == access && often_missed(j, f))
+        if (f->offset == offset && f->access == access &&
+            f->misses[FOUND_TLB] + f->misses[FOUND_LARGE] + f->misses[FOUND_NEAR] > j->opt.hotter / 32)
             return f;
     }
     return NULL;

@@ -39,9 +39,9 @@ void links_done(const struct links *all, struct code_unit *out);
 /* --- accesses --- */
 /* Does it belong to looking up an address? */
 static inline bool is_check(const struct ir_ins *ins) { return ins->op == IR_OP_ptr || ins->op == IR_OP_again; }
-/* Where the misses of this access are counted: two words. room: how many accesses out->profile has room for. */
+/* Where the misses of this access are counted, by enum code_found. room: how many accesses out->profile has room for. */
 u32 *profile_counter(struct code_unit *out, unsigned room, s32 offset, unsigned access);
-/* What was counted before the unit was made again, if it missed often; else NULL. */
+/* What was counted before the unit was made again, if it missed more than once in 32 executions; else NULL. See often_missed. */
 const struct code_profile *profile_missed(const struct jit *j, s32 offset, unsigned access);
 
 /* --- calls of C --- */

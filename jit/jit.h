@@ -29,7 +29,7 @@ struct vcpu;
     X(x87, 1, "on|off: x87 on the host's") \
     X(hot, 2, "N: executions by the interpreter before code is translated") \
     X(ripe, 64, "N: the same for code that is often overwritten, between changes") \
-    X(hotter, 2000, "N: executions before a unit is made again as a superblock") \
+    X(hotter, 500, "N: executions before a unit is made again as a superblock") \
     X(cache, 128, "N: MiB of code cache") \
     X(limit, 0, "N: translate only the first N units (0: all)") \
     X(count, 0, "on|off: count executed instructions exactly") \

@@ -115,6 +115,7 @@ struct jit {
     unsigned max_guests;            /* for translate_unit: make it no longer than that */
     gpa next_pa;                    /* for translate_unit: the page behind the unit's, and its bytes (NULL: not known) */
     const u8 *next_host;
+    u32 sites_given[2];             /* for the backend: how many to reads and to writes */
     const struct code_unit *before; /* for the backend: the unit that is being made again, with its profile; NULL: none */
     bool super;                     /* for translate_unit: a superblock, follow likely branches */
     u32 *op_at;                     /* for tests: the backend notes here where the code of each operation begins, and the last one's ends */
@@ -222,8 +223,12 @@ bool check_here(struct jit *j);             /* one unit, at RIP; false: the inte
 bool check_refuses(const struct insn *in);
 void check_free(struct jit *j);
 
-/* Did the site of this access miss in more than one of eight executions, before the unit was made again? */
-static inline bool often_missed(const struct jit *j, const struct code_profile *f) { return f->misses[0] + f->misses[1] > j->opt.hotter / 8; }
+/* Did the site of this access miss in more than one of eight executions, before the unit was made again? (Not counted: what would have
+ * been found by the address.) */
+static inline bool often_missed(const struct jit *j, const struct code_profile *f)
+{
+    return f->misses[FOUND_TLB] + f->misses[FOUND_LARGE] > j->opt.hotter / 8;
+}
 
 /* --- stats.c --- */
 void stats_reason(struct jit *j, const char *why);      /* an instruction was not translated */

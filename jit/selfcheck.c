@@ -101,7 +101,7 @@ void self_settle(struct jit *j, const struct code_unit *u)
 static u64 patience(struct jit *j, gpa pa)
 {
     const struct restless_page *p = &j->restless[slot_of(pa)];
-    return (u64)j->opt.hotter << (p->page == (pa & PAGE_MASK) ? p->strikes : 0);
+    return 4 * (u64)j->opt.hotter << (p->page == (pa & PAGE_MASK) ? p->strikes : 0);
 }
 
 /* --- bytes ---------------------------------------------------------------------------------------------------------- */

@@ -136,12 +136,12 @@ struct tlb_view {
 
 /* What one place in translated code knows of the page that it accessed last: host address = linear address + delta, if
  * linear address - page is below 4096. Sites are numbered when code is made, those that read below MMU_WRITE_SITES, those
- * that write from there on; several may share a number, and each view has its own. Translated code fills them itself, from a
+ * that write from there on (a backend may find some by the address instead); several may share a number, and each view has its own. Translated code fills them itself, from a
  * valid entry of rd or wr, or of those of large, of the current view, and sets site_used; mmu/ clears them with the translations. An entry that is not
  * valid names a page that no guest can address (not canonical, another one in each process); should one guess it, it finds a
  * page of its own there: sites.c. */
 struct mmu_site { u64 page, delta; };
-enum { MMU_SITES = 1024, MMU_WRITE_SITES = 512 };
+enum { MMU_SITES = 2048, MMU_WRITE_SITES = 1024 };
 
 /* Somebody who is told of every write before it happens (-accel check, jit/check.c). host: NULL where it is no memory, or memory
  * that is written through the physical map (code). none: an entry that is not valid, which stands in for the TLB's write tables, so that

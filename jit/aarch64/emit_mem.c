@@ -188,7 +188,8 @@ void emit_ptr(struct emit *e, const struct ir_ins *ins)
     unsigned p = emit_scratch(e);
     e->temp_reg[ins->d - IR_T] = (u8)p;
     unsigned address = segment(e, ins, effective(e, ins, p), p);
-    if (!(ins->bits & IR_ALIGN) && (ins->bits & IR_TLB || !e->j->opt.sites || profile_missed(e->j, e->u->offset[ins->gi], ins->cc)))
+    const struct code_profile *f = profile_missed(e->j, e->u->offset[ins->gi], ins->cc);
+    if (!(ins->bits & IR_ALIGN) && (ins->bits & IR_TLB || !e->j->opt.sites || (f && often_missed(e->j, f))))
         check_tlb(e, ins, address, p);
     else
         check_site(e, ins, address, p);

@@ -162,7 +162,7 @@ static void returns(struct emit *e, bool out)
 /* The sites of the current view. */
 static void load_sites(struct emit *e)
 {
-    static_assert(sizeof(((struct vcpu *)0)->mmu.site[0]) == 1 << 14, "shifted by 14");
+    static_assert(sizeof(((struct vcpu *)0)->mmu.site[0]) == 1 << 15, "shifted by 15");
     load(e, 4, X17, VCPU_OFF(mmu.view));
     add_any(e, true, SITES, VCPU, VCPU_OFF(mmu.site[0]));
     rrr(e, ADD | BY(14), true, SITES, SITES, X17);

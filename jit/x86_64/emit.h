@@ -44,10 +44,16 @@ enum flags_at { FLAGS_DEAD, FLAGS_HOST /* EFLAGS */, FLAGS_SAVED /* vcpu.jit.fla
 
 /* Code that stands behind the unit: what is rarely executed. */
 enum tail_kind { TAIL_MISS, TAIL_NEED, TAIL_STEP, TAIL_LINK, TAIL_LANDING, TAIL_GO, TAIL_AGAIN, TAIL_LOOKUP, TAIL_CALL, TAIL_FLAGS };
-enum miss_form { MISS_SITE, MISS_TLB, MISS_LARGE };    /* what the access looked at: emit_mem.c */
+enum miss_form { MISS_SITE, MISS_PAGE, MISS_TLB, MISS_LARGE, MISS_FORMS };    /* what the access looked at: emit_mem.c */
+/* Of the sites for reads and of those for writes, the first PAGE_SITES are found by the page's address, by accesses in the page form. */
+enum { PAGE_SITES = 256, PAGE_SITES_MASK = (PAGE_SITES - 1) * 16, PAGE_SITES_SHIFT = PAGE_SHIFT - 4 };
+static inline s32 site_disp(unsigned view, bool write, u32 n)
+{
+    return VCPU_DISP(mmu.site[0][0]) + (s32)((view * MMU_SITES + (write ? MMU_WRITE_SITES : 0) + n) * sizeof(struct mmu_site));
+}
 struct tail {
     u8 kind, flags;         /* enum flags_at there */
-    u8 reg, form;           /* MISS: the pointer's register, enum miss_form */
+    u8 reg, form, index;    /* MISS: the pointer's register, enum miss_form; MISS_PAGE: the register that says which site */
     u32 from[2];            /* rel32 fields that lead here; 0: none */
     u32 back;               /* where it goes on */
     s32 offset;             /* guest offset of the instruction: MISS, NEED, STEP */
@@ -97,7 +103,7 @@ static inline u16 emit_live_before(const struct emit *e) { return e->ins->flive;
 /* Fixed code at the start of the cache: cache offsets, the same for every cache. entry.c */
 struct fixed_code {
     u32 leave_link, leave_link_host, leave_landing, leave_lookup, leave_step, leave_step_host, lookup;
-    u32 miss[3][2][3];              /* by enum miss_form, is it a write?, scratch register */
+    u32 miss[MISS_FORMS][2][3][3];  /* by enum miss_form, is it a write?, enum view, scratch register */
     u32 need[4];                    /* by enum ir_unit_kind */
     u32 interp, interp_x87, step, flags;
 };

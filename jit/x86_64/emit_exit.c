@@ -466,7 +466,10 @@ static void tail_miss(struct emit *e, struct tail *t)
         straddles_to(e, t);
     while (scratch_regs[n] != t->reg)
         n++;
-    call_to(e, fixed->miss[t->form][t->access.access != IR_READ][n]);
+    bool write = t->access.access != IR_READ;
+    if (t->form == MISS_PAGE)   /* offset in the page -> address */
+        enc(e, (struct enc){ .w = true }, 0x03, t->reg, rm_index(RBP, t->index, 0, site_disp(t->access.view, write, 0) + (s32)offsetof(struct mmu_site, page)));
+    call_to(e, fixed->miss[t->form][write][t->access.view][n]);
     emit_jump_to(e, t->back);           /* where it returns to, so that the host's return predictor keeps its order */
     static_assert(sizeof(struct code_access) == 32, "entry.c reads it");
     u32 w[sizeof(struct code_access) / 4];
@@ -565,7 +568,14 @@ static void keys(struct emit *e)
 static const u8 cold_bytes[] = { [TAIL_MISS] = 42, [TAIL_NEED] = 13, [TAIL_STEP] = 15, [TAIL_LINK] = 15, [TAIL_LANDING] = 27, [TAIL_AGAIN] = 64,
                                  [TAIL_CALL] = 25, [TAIL_FLAGS] = 0 };
 
-enum { STRADDLES_BYTES = 34 + 15 };     /* straddles_to, and the tail of its link */
+/* straddles_to, and the tail of its link; the sum in tail_miss */
+enum { STRADDLES_BYTES = 34 + 15, PAGE_MISS_BYTES = 8 };
+
+static u32 cold_size(const struct tail *t)
+{
+    bool miss = t->kind == TAIL_MISS;
+    return cold_bytes[t->kind] + (miss && t->link ? STRADDLES_BYTES : 0) + (miss && t->form == MISS_PAGE ? PAGE_MISS_BYTES : 0);
+}
 
 static void hot_tails(struct emit *e)
 {
@@ -579,7 +589,7 @@ static void cold_tails(struct emit *e, u32 end)
 {
     u32 bytes = 0;
     for (unsigned i = 0; i < e->tails; i++)
-        bytes += cold_bytes[e->tail[i].kind] + (e->tail[i].kind == TAIL_MISS && e->tail[i].link ? STRADDLES_BYTES : 0);
+        bytes += cold_size(&e->tail[i]);
     if (e->full || end - e->at < bytes) {
         e->full = true;
         return;

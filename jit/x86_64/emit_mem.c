@@ -11,8 +11,16 @@
  *      ...   [t + base + displacement]
  *
  * The access does not wait for the check, nor for anything that depends on the address: it costs no latency at all, and the
- * host's branch prediction does the rest. TLB form, where addresses vary from one access to the next (IR_TLB): the same with
- * the entry's addend. Both leave the delta in t. What the operand cannot express is added to t: a register that changes before
+ * host's branch prediction does the rest. Page form, where sites missed: one of some that all such accesses share is found by the
+ * address.
+ *
+ *      mov   s, t
+ *      shr   s, 8
+ *      and   s, (sites - 1) * 16
+ *      sub   t, [s + site.page]        and so on, as above
+ *
+ * TLB form, where addresses vary from one access to the next, and over more than those cover (IR_TLB): the TLB's entry and its
+ * addend. All leave the delta in t. What the operand cannot express is added to t: a register that changes before
  * the last use, or that lives in the vCPU, the base of FS or GS. Addresses that are cut off at 32 or 16 bits are computed a
  * second time instead, to which the delta is added.
  *
@@ -95,12 +103,13 @@ static void add_base(struct emit *e, const struct ir_ins *ins, unsigned p)
 
 /* --- the check ------------------------------------------------------------------------------------------------------ */
 
-/* Sites are given out by where the code stands, so that neighbours do not share one. */
-static s32 site_disp(struct emit *e, const struct ir_ins *ins)
+/* Sites are given out in turn, so that neighbours do not share one. */
+static s32 new_site(struct emit *e, const struct ir_ins *ins)
 {
-    u32 n = (e->at >> 4) % MMU_WRITE_SITES + (ins->cc == IR_READ ? 0 : MMU_WRITE_SITES);
-    return VCPU_DISP(mmu.site[0][0]) + (s32)((mode_view(e->u->mode) * MMU_SITES + n) * sizeof(struct mmu_site));
+    bool write = ins->cc != IR_READ;
+    return site_disp(mode_view(e->u->mode), write, PAGE_SITES + e->j->sites_given[write]++ % (MMU_WRITE_SITES - PAGE_SITES));
 }
+static_assert(MMU_SITES == 2 * MMU_WRITE_SITES && sizeof(struct mmu_site) == 16, "as many sites for writes as for reads");
 
 /* pointer: the way back is for a host address, not for the delta. */
 static struct tail *miss(struct emit *e, const struct ir_ins *ins, unsigned p, enum miss_form form, s32 site, unsigned cc, bool pointer)
@@ -120,8 +129,10 @@ static struct tail *miss(struct emit *e, const struct ir_ins *ins, unsigned p, e
 static enum miss_form form_for(struct emit *e, const struct ir_ins *ins)
 {
     const struct code_profile *f = profile_missed(e->j, e->u->offset[ins->gi], ins->cc);
+    if (f && often_missed(e->j, f))
+        return f->misses[FOUND_LARGE] > f->misses[FOUND_TLB] ? MISS_LARGE : MISS_TLB;
     if (f)
-        return f->misses[1] > f->misses[0] ? MISS_LARGE : MISS_TLB;
+        return MISS_PAGE;
     return ins->bits & IR_TLB || !e->j->opt.sites ? MISS_TLB : MISS_SITE;
 }
 
@@ -174,10 +185,10 @@ static void check_tlb(struct emit *e, const struct ir_ins *ins, unsigned p, enum
     emit_release(e, entry);
 }
 
-static void check_site(struct emit *e, const struct ir_ins *ins, unsigned p)
+/* The site's page stands at `at`. */
+static struct tail *check_page(struct emit *e, const struct ir_ins *ins, unsigned p, enum miss_form form, s32 site, struct rm at)
 {
-    s32 site = site_disp(e, ins);
-    enc(e, W, 0x2b, p, rm_vcpu(site + (s32)offsetof(struct mmu_site, page)));
+    enc(e, W, 0x2b, p, at);
     if (ins->bits & IR_ALIGN) {     /* offset in the page and alignment at once */
         enc(e, (struct enc){ .w = true, .imm_bytes = 4 }, 0xf7, 0, rm_reg(p));
         put32(e, ~(u32)(PAGE_SIZE - 1) | (ins->size - 1u));
@@ -185,8 +196,36 @@ static void check_site(struct emit *e, const struct ir_ins *ins, unsigned p)
         enc(e, (struct enc){ .w = true, .imm_bytes = 4 }, 0x81, 7, rm_reg(p));
         put32(e, PAGE_SIZE - ins->size);
     }
-    struct tail *t = miss(e, ins, p, MISS_SITE, site, ins->bits & IR_ALIGN ? 5 : 7, !is_sum(e, ins));
+    return miss(e, ins, p, form, site, ins->bits & IR_ALIGN ? 5 : 7, !is_sum(e, ins));
+}
+
+static void check_site(struct emit *e, const struct ir_ins *ins, unsigned p)
+{
+    s32 site = new_site(e, ins);
+    struct tail *t = check_page(e, ins, p, MISS_SITE, site, rm_vcpu(site + (s32)offsetof(struct mmu_site, page)));
     found(e, ins, p, t, rm_vcpu(site + (s32)offsetof(struct mmu_site, delta)));
+}
+
+/* For which site it is; and where the address is computed a second time, for its index register meanwhile. */
+static bool scratch_for_page(const struct emit *e, const struct ir_ins *ins)
+{
+    bool again = !is_sum(e, ins) && ins->b != IR_NONE && emit_home((struct emit *)e, ins->b) == NO_REG;
+    return !again && __builtin_popcount(e->taken | e->pinned) < SCRATCH_COUNT;
+}
+
+static void check_by_address(struct emit *e, const struct ir_ins *ins, unsigned p)
+{
+    s32 first = site_disp(mode_view(e->u->mode), ins->cc != IR_READ, 0);
+    unsigned index = emit_scratch(e);
+    enc(e, D, 0x8b, index, rm_reg(p));
+    enc(e, (struct enc){ .imm_bytes = 1 }, 0xc1, 5, rm_reg(index));     /* shr */
+    put8(e, PAGE_SITES_SHIFT);
+    enc(e, (struct enc){ .imm_bytes = 4 }, 0x81, 4, rm_reg(index));     /* and */
+    put32(e, PAGE_SITES_MASK);
+    struct tail *t = check_page(e, ins, p, MISS_PAGE, 0, rm_index(RBP, index, 0, first + (s32)offsetof(struct mmu_site, page)));
+    t->index = (u8)index;
+    found(e, ins, p, t, rm_index(RBP, index, 0, first + (s32)offsetof(struct mmu_site, delta)));
+    emit_release(e, index);
 }
 
 /* --- the operand ---------------------------------------------------------------------------------------------------- */
@@ -318,8 +357,10 @@ void emit_ptr(struct emit *e, const struct ir_ins *ins)
         limit(e, ins, p, emit_tail(e, TAIL_STEP, 0));
     add_base(e, ins, p);
     enum miss_form form = form_for(e, ins);
-    if (!(ins->bits & IR_ALIGN) && form != MISS_SITE && two_scratch_left(e))
+    if (form >= MISS_TLB && !(ins->bits & IR_ALIGN) && two_scratch_left(e))
         check_tlb(e, ins, p, form);
+    else if (form != MISS_SITE && scratch_for_page(e, ins))
+        check_by_address(e, ins, p);
     else
         check_site(e, ins, p);
     if (is_sum(e, ins))

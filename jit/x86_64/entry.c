@@ -213,7 +213,7 @@ static void write_lookup(struct emit *e)
 /* --- a site missed --------------------------------------------------------------------------------------------------- */
 
 /* What stands behind the call: a jump to where the unit goes on, struct code_access. */
-enum { AT_ACCESS = 5, AT_BYTES = AT_ACCESS + offsetof(struct code_access, bytes), AT_VIEW = AT_ACCESS + offsetof(struct code_access, view),
+enum { AT_ACCESS = 5, AT_BYTES = AT_ACCESS + offsetof(struct code_access, bytes),
        AT_ALIGN = AT_ACCESS + offsetof(struct code_access, align), AT_OFFSET = AT_ACCESS + offsetof(struct code_access, offset),
        AT_SITE = AT_ACCESS + offsetof(struct code_access, site), AT_MISSES = AT_ACCESS + offsetof(struct code_access, misses),
        AT_POINTER = AT_ACCESS + offsetof(struct code_access, pointer) };
@@ -313,66 +313,133 @@ static void delta_or_pointer(struct emit *e, unsigned p)
     emit_fill(e, done, e->at);
 }
 
-/* [RDX] = entry. The page goes into the site. Memory of the host's own: not read before it is known to be the right one. */
-static void write_found(struct emit *e, unsigned p, bool large)
+/* Which of the stubs: the access's pointer is in p. */
+struct miss_case { unsigned p, view; bool write; };
+
+static void count_found(struct emit *e, enum code_found where)
 {
-    enc(e, W, 0x8b, RDX, rm_mem(RDX, offsetof(struct tlb_entry, addend)));
-    move(e, RAX, p);
-    enc(e, (struct enc){ .w = true, .imm_bytes = 4 }, 0x81, 4, rm_reg(RAX));
-    put32(e, (u32)PAGE_MASK);
-    delta_or_pointer(e, p);
+    enc(e, W, 0x8b, RAX, rm_mem(RSI, AT_MISSES));
+    enc(e, D, 0xff, 0, rm_mem(RAX, (s32)where * 4));            /* inc dword */
+}
+
+/* reg = the page's place among the sites that are found by the address */
+static void place_of_page(struct emit *e, unsigned reg, unsigned page)
+{
+    enc(e, D, 0x8b, reg, rm_reg(page));
+    enc(e, (struct enc){ .imm_bytes = 1 }, 0xc1, 5, rm_reg(reg));
+    put8(e, PAGE_SITES_SHIFT);
+    enc(e, (struct enc){ .imm_bytes = 4 }, 0x81, 4, rm_reg(reg));
+    put32(e, PAGE_SITES_MASK);
+}
+
+static struct rm site_page(unsigned reg, s32 disp) { return rm_index(RBP, reg, 0, disp + (s32)offsetof(struct mmu_site, page)); }
+static struct rm site_delta(unsigned reg, s32 disp) { return rm_index(RBP, reg, 0, disp + (s32)offsetof(struct mmu_site, delta)); }
+
+/* RAX: page, RDX: delta. They go into the sites that `own` and `near` ask for. */
+static void write_found(struct emit *e, struct miss_case m, bool own, bool near)
+{
+    s32 pages = site_disp(m.view, m.write, 0);
+    delta_or_pointer(e, m.p);
     store(e, RCX, VCPU_DISP(jit.temp[3]));
-    enc(e, W, 0x8b, RCX, rm_mem(RSI, AT_MISSES));
-    enc(e, D, 0xff, 0, rm_mem(RCX, large ? 4 : 0));             /* inc dword */
     /* RCX may be p: not changed from here on */
-    enc(e, W, 0x63, RCX, rm_mem(RSI, AT_SITE));
-    enc(e, W, 0x89, RAX, rm_index(RBP, RCX, 0, offsetof(struct mmu_site, page)));
-    enc(e, W, 0x89, RDX, rm_index(RBP, RCX, 0, offsetof(struct mmu_site, delta)));
-    enc(e, D, 0x0fb6, RCX, rm_mem(RSI, AT_VIEW));
-    enc(e, (struct enc){ .imm_bytes = 1 }, 0xc6, 0, rm_index(RBP, RCX, 0, VCPU_DISP(mmu.site_used[0])));
+    if (near) {
+        place_of_page(e, RCX, RAX);
+        enc(e, W, 0x89, RAX, site_page(RCX, pages));
+        enc(e, W, 0x89, RDX, site_delta(RCX, pages));
+    }
+    if (own) {
+        enc(e, W, 0x63, RCX, rm_mem(RSI, AT_SITE));
+        enc(e, W, 0x89, RAX, site_page(RCX, 0));
+        enc(e, W, 0x89, RDX, site_delta(RCX, 0));
+    }
+    enc(e, (struct enc){ .imm_bytes = 1 }, 0xc6, 0, rm_vcpu(VCPU_DISP(mmu.site_used[0]) + (s32)m.view));
     put8(e, 1);
     load(e, RCX, VCPU_DISP(jit.temp[3]));
     miss_ends(e);
 }
 
-static void write_site_miss(struct emit *e, unsigned p, bool write, u32 slow)
+/* p: address. What is at [RDX], an entry of the TLB, is memory of the host's own: not read before it is known to be the right one. */
+static void write_through_tlb(struct emit *e, struct miss_case m, bool own, u32 slow)
 {
-    miss_begins(e);
-    enc(e, W, 0x63, RDX, rm_mem(RSI, AT_SITE));
-    enc(e, W, 0x03, p, rm_index(RBP, RDX, 0, 0));               /* offset in the page -> address */
+    for (unsigned large = 0; large < 2; large++) {
+        u32 none = write_tlb_lookup(e, m.p, m.write, large);
+        count_found(e, large ? FOUND_LARGE : FOUND_TLB);
+        enc(e, W, 0x8b, RDX, rm_mem(RDX, offsetof(struct tlb_entry, addend)));
+        move(e, RAX, m.p);
+        enc(e, (struct enc){ .w = true, .imm_bytes = 4 }, 0x81, 4, rm_reg(RAX));
+        put32(e, (u32)PAGE_MASK);
+        write_found(e, m, own, true);
+        emit_fill(e, none, large ? slow : e->at);
+    }
+}
+
+static void check_alignment(struct emit *e, unsigned p, u32 slow)
+{
     enc(e, D, 0x0fb6, RAX, rm_mem(RSI, AT_ALIGN));
     enc(e, W, 0x85, RAX, rm_reg(p));
     emit_fill(e, emit_jump_if(e, 5), slow);
-    u32 none = write_tlb_lookup(e, p, write, false);
-    write_found(e, p, false);
-    emit_fill(e, none, e->at);
-    emit_fill(e, write_tlb_lookup(e, p, write, true), slow);
-    write_found(e, p, true);
+}
+
+/* Looks among the sites that are found by the address first: they are nearer than the TLB. */
+static void write_site_miss(struct emit *e, struct miss_case m, u32 slow)
+{
+    s32 pages = site_disp(m.view, m.write, 0);
+    miss_begins(e);
+    enc(e, W, 0x63, RDX, rm_mem(RSI, AT_SITE));
+    enc(e, W, 0x03, m.p, site_page(RDX, 0));                    /* offset in the page -> address */
+    check_alignment(e, m.p, slow);
+    place_of_page(e, RAX, m.p);
+    enc(e, D, 0x0fb6, RDX, rm_mem(RSI, AT_BYTES));
+    enc(e, W, 0x03, RDX, rm_reg(m.p));
+    enc(e, W, 0x2b, RDX, site_page(RAX, pages));
+    enc(e, (struct enc){ .w = true, .imm_bytes = 4 }, 0x81, 7, rm_reg(RDX));
+    put32(e, PAGE_SIZE);
+    u32 far = emit_jump_if(e, 7);                               /* ja */
+    enc(e, W, 0x8b, RDX, rm_mem(RSI, AT_MISSES));
+    enc(e, D, 0xff, 0, rm_mem(RDX, FOUND_NEAR * 4));
+    enc(e, W, 0x8b, RDX, site_delta(RAX, pages));
+    enc(e, W, 0x8b, RAX, site_page(RAX, pages));
+    write_found(e, m, true, false);
+    emit_fill(e, far, e->at);
+    write_through_tlb(e, m, true, slow);
+}
+
+static void write_page_miss(struct emit *e, struct miss_case m, u32 slow)
+{
+    miss_begins(e);
+    check_alignment(e, m.p, slow);
+    write_through_tlb(e, m, false, slow);
 }
 
 /* The access has looked for a granule itself. */
-static void write_large_miss(struct emit *e, unsigned p, bool write, u32 slow)
+static void write_large_miss(struct emit *e, struct miss_case m, u32 slow)
 {
     miss_begins(e);
-    emit_fill(e, write_tlb_lookup(e, p, write, false), slow);
+    emit_fill(e, write_tlb_lookup(e, m.p, m.write, false), slow);
     enc(e, W, 0x8b, RDX, rm_mem(RDX, offsetof(struct tlb_entry, addend)));
-    delta_or_pointer(e, p);
+    delta_or_pointer(e, m.p);
     miss_ends(e);
+}
+
+static void write_tlb_miss(struct emit *e, struct miss_case m, u32 slow)
+{
+    miss_begins(e);
+    emit_jump_to(e, slow);
 }
 
 static void write_miss(struct emit *e, unsigned n)
 {
+    static void (*const write_form[MISS_FORMS])(struct emit *e, struct miss_case m, u32 slow) = {
+        [MISS_SITE] = write_site_miss, [MISS_PAGE] = write_page_miss, [MISS_TLB] = write_tlb_miss, [MISS_LARGE] = write_large_miss,
+    };
     u32 slow = e->at;
     write_miss_c(e, scratch_regs[n]);
-    for (unsigned write = 0; write < 2; write++) {
-        fixed_places.miss[MISS_SITE][write][n] = e->at;
-        write_site_miss(e, scratch_regs[n], write, slow);
-        fixed_places.miss[MISS_LARGE][write][n] = e->at;
-        write_large_miss(e, scratch_regs[n], write, slow);
-        fixed_places.miss[MISS_TLB][write][n] = e->at;
-        miss_begins(e);
-        emit_jump_to(e, slow);
-    }
+    for (unsigned form = 0; form < MISS_FORMS; form++)
+        for (unsigned write = 0; write < 2; write++)
+            for (unsigned view = 0; view < VIEW_COUNT; view++) {
+                fixed_places.miss[form][write][view][n] = e->at;
+                write_form[form](e, (struct miss_case){ scratch_regs[n], view, write }, slow);
+            }
 }
 
 /* --- need, interp ---------------------------------------------------------------------------------------------------- */
