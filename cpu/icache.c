@@ -22,7 +22,7 @@
 #include "cpu/interp_forms.h"
 
 enum { HASH_SIZE = 1 << 17, PAGE_HASH_SIZE = 1 << 12, COPIES = 256 };
-enum { ARENA_BYTES = 32 << 20, BLOCK_BYTES = sizeof(struct block) + (BLOCK_INSNS + 1) * sizeof(struct insn) };
+enum { ARENA_BYTES = 32 << 20, ARENA_SMALL = 8 << 20, BLOCK_BYTES = sizeof(struct block) + (BLOCK_INSNS + 1) * sizeof(struct insn) };
 enum { CHUNK = 64, MAX_LENGTH = 15 };
 
 struct copy { struct insn in; u8 bytes[MAX_LENGTH], length, mode; };
@@ -32,7 +32,7 @@ struct icache {
     struct block *pages[PAGE_HASH_SIZE];    /* by page number: blocks of all pages that share the slot */
     struct copy copies[COPIES];
     u8 *arena;
-    size_t used;
+    size_t used, room;
 };
 
 /* --- instructions that are none --------------------------------------------------------------------------------- */
@@ -207,7 +207,7 @@ static void decode_block(struct vcpu *c, struct block *b, const u8 *host, unsign
 struct block *icache_build(struct vcpu *c, gpa pa, const u8 *host)
 {
     struct icache *ic = c->icache;
-    if (ARENA_BYTES - ic->used < BLOCK_BYTES)
+    if (ic->used + BLOCK_BYTES > ic->room)
         drop_all(c);
     struct block *b = (struct block *)(ic->arena + ic->used);
     *b = (struct block){ .pa = pa, .mode = c->code_size };
@@ -254,11 +254,14 @@ bool icache_new(struct vcpu *c)
         free(ic);
         return false;
     }
+    ic->room = ARENA_BYTES;
     c->icache = ic;
     c->icount_limit = UINT64_MAX;
     codepages_set_owner(c->mmu.phys, code_written, code_kick, c);
     return true;
 }
+
+void icache_small(struct vcpu *c) { c->icache->room = ARENA_SMALL; }
 
 void icache_free(struct vcpu *c)
 {

@@ -27,6 +27,8 @@ struct block *icache_find(const struct icache *ic, gpa pa, unsigned mode);
 /* Decodes one; host: its bytes, readable up to the end of the page. NULL if the first instruction does not end on the
  * page. May drop all other blocks. */
 struct block *icache_build(struct vcpu *c, gpa pa, const u8 *host);
+/* From now on there is room for a part of the guest's code only: what is executed often is going to be translated. */
+void icache_small(struct vcpu *c);
 /* A block that nobody drops: whoever owns it compares its bytes before each run. So it ends behind the first instruction that may
  * write to memory. b has room for BLOCK_INSNS + 1 instructions; bytes: a copy, `room` of them. False: there is none. */
 bool icache_decode_loose(struct vcpu *c, struct block *b, gpa pa, const u8 *bytes, unsigned room);

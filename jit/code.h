@@ -75,10 +75,12 @@ static inline u64 jit_group_bit(s32 offset) { return (u64)1 << ((u32)offset * 0x
 struct code_range { gpa at; u32 bytes; };   /* on one page */
 enum { CODE_RANGES = 6 };
 
-/* Memory that a unit was made from, in the list of all such of its page: units.c. */
+/* Memory that a unit was made from, in the list of all such of its page: units.c. There are some 400 thousand units in a full cache:
+ * what is known of each is kept small. */
 struct code_place {
-    struct code_range range;
-    struct code_unit *unit;
+    gpa at;
+    u16 bytes;
+    u8 nth;                     /* of the unit's: place_unit */
     struct code_place *next, **prev;
 };
 
@@ -87,22 +89,21 @@ struct code_unit {
     u32 mode;                   /* enum ir_mode */
     u32 part;                   /* of its page that lies inside of CS: units.c */
     struct code_unit *next_hash;
-    u64 *executed;              /* entries left until the unit is made again as a superblock, then code leaves with LEAVE_LOOKUP
-                                   at its start; NULL: not counted */
+    u64 left;                   /* counted: entries until the unit is made again as a superblock, then code leaves with LEAVE_LOOKUP
+                                   at its start */
     u32 entry, entry_host, entry_jump;  /* cache offsets, backend.h */
     u32 size;                   /* bytes of host code but for what is rarely executed: that lies */
     u32 cold, cold_size;        /* there */
-    u64 left;                   /* what `executed` leads to */
     u16 flags_in;               /* flags that it reads (all: it reads some or passes some on) */
     u16 guests;                 /* guest instructions */
     u8 ranges;                  /* memory that it was made from: [0] holds pa. Others: behind a page, successors looked at */
     bool dead;
+    bool counted;
     struct code_self *self;     /* it checks itself, and has no ranges; NULL: it is told of writes */
     bool crosses;               /* its first instruction ends on the next page, place[1]. Its code compares pc + PAGE_SIZE + genkey
                                    with the 8 bytes at `key`, and leaves with LEAVE_LOOKUP if they differ */
     /* finding and entering a unit looks at no more than what stands above */
     u16 link_count;
-    struct code_place *place;   /* of each range */
     struct code_link *links;
     struct code_link *incoming;
     struct code_unit *next_in_segment;
@@ -113,9 +114,15 @@ struct code_unit {
     u16 straddles;                  /* grouped accesses that did not lie on one page; and that were done all the same, */
     u16 copied;
     u64 copied_since;               /* of those the first of the last few: jit_now_ns */
-    struct code_profile *profile;   /* while `executed` counts */
+    struct code_profile *profile;   /* while entries are counted */
     u16 profiles;
+    struct code_place place[];      /* of each range */
 };
+
+static inline struct code_unit *place_unit(struct code_place *p)
+{
+    return container_of(p - p->nth, struct code_unit, place);
+}
 
 /* Metadata with the life of the segment that is being filled; aligned to 16. NULL: no memory, give up this unit. */
 void *code_alloc(struct jit *j, size_t bytes);

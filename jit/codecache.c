@@ -5,7 +5,8 @@
  * what is in the way is always the oldest. A segment is filled from both ends: units at the front, at its back what they rarely
  * execute (struct code_unit, cold).
  *
- * Metadata (units, links, what code hands to C): an arena per segment, chunks of memory that go when it is emptied.
+ * Metadata (units, links, what code hands to C): an arena per segment, pieces of large pages, which other segments use when
+ * it is emptied.
  *
  * Both are in large pages where the host gives them: code that is run once or twice would otherwise be mostly page faults
  * and TLB misses.
@@ -55,36 +56,70 @@ static void enlarge(struct jit *j, u32 from, u32 to)
 
 /* --- metadata ------------------------------------------------------------------------------------------------------- */
 
-enum { CHUNK_BYTES = LARGE_PAGE };
-struct arena_chunk { struct arena_chunk *next; size_t used, size; };
-static_assert(sizeof(struct arena_chunk) <= 32, "what is allocated begins at 32");
+enum { PIECE_BYTES = 128 << 10 };       /* half of one is wasted per segment; more than any unit needs */
+struct arena_piece { struct arena_piece *next; size_t used; };
+
+static void put_piece(struct arena_piece **list, struct arena_piece *k)
+{
+    k->next = *list;
+    *list = k;
+}
+
+static struct arena_piece *take_piece(struct arena_piece **list)
+{
+    struct arena_piece *k = *list;
+    if (k)
+        *list = k->next;
+    return k;
+}
+
+/* A large page in pieces, for whoever needs them. */
+static void more_pieces(struct jit *j)
+{
+    u8 *page = aligned_alloc(LARGE_PAGE, LARGE_PAGE);
+    if (!page)
+        return;
+    madvise(page, LARGE_PAGE, MADV_HUGEPAGE);
+    for (unsigned at = LARGE_PAGE; at; at -= PIECE_BYTES)
+        put_piece(&j->pieces, (struct arena_piece *)(void *)(page + at - PIECE_BYTES));
+}
 
 void *code_alloc(struct jit *j, size_t bytes)
 {
     struct code_segment *s = &j->segment[j->filling];
-    struct arena_chunk *k = s->chunks;
     bytes = (bytes + 15) & ~(size_t)15;
-    if (!k || k->size - k->used < bytes) {
-        size_t size = (bytes + 32 + CHUNK_BYTES - 1) / CHUNK_BYTES * CHUNK_BYTES;
-        k = aligned_alloc(LARGE_PAGE, size);
+    if (!s->pieces || PIECE_BYTES - s->pieces->used < bytes) {
+        if (!j->pieces)
+            more_pieces(j);
+        struct arena_piece *k = take_piece(&j->pieces);
         if (!k)
             return NULL;
-        madvise(k, size, MADV_HUGEPAGE);
-        *k = (struct arena_chunk){ s->chunks, 32, size };
-        s->chunks = k;
+        k->used = sizeof(*k);
+        put_piece(&s->pieces, k);
+        if (PIECE_BYTES - k->used < bytes)
+            return NULL;
     }
-    void *p = (char *)k + k->used;
-    k->used += bytes;
+    void *p = (char *)s->pieces + s->pieces->used;
+    s->pieces->used += bytes;
     return p;
 }
 
-static void free_chunks(struct code_segment *s)
+static void drop_pieces(struct jit *j, struct code_segment *s)
 {
-    while (s->chunks) {
-        struct arena_chunk *next = s->chunks->next;
-        free(s->chunks);
-        s->chunks = next;
-    }
+    struct arena_piece *k;
+    while ((k = take_piece(&s->pieces)))
+        put_piece(&j->pieces, k);
+}
+
+/* All are free. */
+static void free_pieces(struct jit *j)
+{
+    struct arena_piece *k, *pages = NULL;
+    while ((k = take_piece(&j->pieces)))
+        if (!((uintptr_t)k % LARGE_PAGE))       /* the first one of its page */
+            put_piece(&pages, k);
+    while ((k = take_piece(&pages)))
+        free(k);
 }
 
 /* The oldest part makes room. */
@@ -96,7 +131,7 @@ static void empty_segment(struct jit *j, struct code_segment *s)
     s->units = NULL;
     s->used = s->start;
     s->cold = s->end;
-    free_chunks(s);
+    drop_pieces(j, s);
     if (!any)
         return;
     j->count.evictions++;
@@ -176,7 +211,8 @@ bool codecache_new(struct jit *j, char *err, size_t errlen)
 void codecache_free(struct jit *j)
 {
     for (unsigned i = 0; i < CODE_SEGMENTS; i++)
-        free_chunks(&j->segment[i]);
+        drop_pieces(j, &j->segment[i]);
+    free_pieces(j);
     if (j->rw)
         munmap(j->rw, j->size);
     if (j->rx)

@@ -111,17 +111,15 @@ static struct code_unit *emit(struct jit *j, gpa pa, const u8 *host, u32 part, c
 {
     codecache_room(j, ROOM < j->segment[0].end - j->segment[0].start ? ROOM : j->segment[0].end - j->segment[0].start);
     struct code_segment *s = &j->segment[j->filling];
-    struct code_unit *u = code_alloc(j, sizeof(*u));
+    struct code_unit *u = code_alloc(j, sizeof(*u) + r->ranges * sizeof(u->place[0]));
     u32 at = (s->used + CODE_ALIGN - 1) & ~(u32)(CODE_ALIGN - 1);
     if (!u || at >= s->cold)
         return NULL;
     *u = (struct code_unit){ .pa = pa, .mode = j->mode, .guests = j->ir.guests, .flags_in = j->ir.flags_in, .part = part,
                              .ranges = (u8)r->ranges,
                              .crosses = r->crosses };
-    if (!(u->place = code_alloc(j, r->ranges * sizeof(u->place[0]))))
-        return NULL;
     for (unsigned i = 0; i < r->ranges; i++)
-        u->place[i] = (struct code_place){ .range = r->range[i], .unit = u };
+        u->place[i] = (struct code_place){ .at = r->range[i].at, .bytes = (u16)r->range[i].bytes, .nth = (u8)i };
     if (j->self.on) {
         u->ranges = 0;
         u->self = self_data(j);
@@ -129,7 +127,7 @@ static struct code_unit *emit(struct jit *j, gpa pa, const u8 *host, u32 part, c
             return NULL;
     }
     u->left = u->self ? u->self->patience : j->opt.hotter;
-    u->executed = j->opt.super && !j->super && !u->crosses && !(j->mode & MODE_PLAIN) ? &u->left : NULL;
+    u->counted = j->opt.super && !j->super && !u->crosses && !(j->mode & MODE_PLAIN);
     u->falls_back = falls_back(j);
     if (!j->backend->emit(j, &j->ir, u, at, s->cold - at))
         return NULL;

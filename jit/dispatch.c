@@ -202,7 +202,7 @@ static bool prove(struct jit *j, struct code_unit *u)
     gpa pa;
     const u8 *host;
     u64 key = page_rip(j->cpu, j->cpu->rip) + PAGE_SIZE + j->genkey;
-    if (!next_page(j, &pa, &host) || pa != (u->place[1].range.at & PAGE_MASK))
+    if (!next_page(j, &pa, &host) || pa != (u->place[1].at & PAGE_MASK))
         return false;
     memcpy(j->rw + u->key, &key, sizeof key);
     return true;
@@ -326,10 +326,10 @@ static struct code_unit *restless(struct jit *j, struct code_unit *u, const u8 *
         j->count.self_changed++;
         return self_constants(u, host) ? compile_self(j, u->pa, host, u->part, u->self) : NULL;
     }
-    if (!u->executed || *u->executed)
+    if (!u->counted || u->left)
         return u;
     if (!self_quiet(u)) {
-        *u->executed = u->self->patience;
+        u->left = u->self->patience;
         return u;
     }
     self_settle(j, u);
@@ -364,7 +364,7 @@ struct code_unit *jit_unit_here(struct jit *j)
     }
     if (unlikely(u && u->self))
         u = restless(j, u, host);
-    if (unlikely(u && u->executed && !*u->executed && !u->crosses))
+    if (unlikely(u && u->counted && !u->left && !u->crosses))
         u = remake(j, u, host);
     if (!u)
         u = cold(j, pa, host, part);

@@ -26,17 +26,16 @@ u64 invalidate_written(struct vcpu *c, gpa a, u64 bytes, bool any)
     struct code_place **list = &j->pages[(unsigned)(a >> PAGE_SHIFT) & (UNIT_PAGES - 1)], *p = *list;
     u64 left = 0;
     while (p) {
-        const struct code_range *r = &p->range;
-        if (r->at < a + bytes && a < r->at + r->bytes) {
-            unit_kill(j, p->unit);
+        if (p->at < a + bytes && a < p->at + p->bytes) {
+            unit_kill(j, place_unit(p));
             j->count.invalidations++;
             any = true;
             p = *list;
             left = 0;
             continue;
         }
-        if ((r->at & PAGE_MASK) == (a & PAGE_MASK))
-            left |= code_chunks(r->at, r->bytes);
+        if ((p->at & PAGE_MASK) == (a & PAGE_MASK))
+            left |= code_chunks(p->at, p->bytes);
         p = p->next;
     }
     if (any && self_written(j, a, bytes)) {

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <sys/random.h>
 
+#include "cpu/icache.h"
 #include "jit/jit_private.h"
 
 static const struct cpu_engine engine = {
@@ -42,6 +43,8 @@ bool jit_new_with(struct vcpu *c, const struct jit_options *o, const struct back
         return false;
     }
     self_new(j);
+    if (!o->check)
+        icache_small(c);
     c->jit.jit = j;
     c->engine = &engine;
     return true;

@@ -37,7 +37,7 @@ struct code_segment {
     u32 start, end, used, cold;     /* cache offsets. It is filled from both ends: what is rarely executed lies from `cold` on. Between
                                        used and cold all is free */
     struct code_unit *units;
-    struct arena_chunk *chunks;     /* the first one is being filled */
+    struct arena_piece *pieces;     /* the first one is being filled */
 };
 
 /* A number for everything that fetch translations of a mode depend on. */
@@ -79,6 +79,7 @@ struct jit {
     u64 large[8];                   /* bit per large page of it: tried to have it; */
     bool small_pages;               /* the host has none */
     struct code_segment segment[CODE_SEGMENTS];
+    struct arena_piece *pieces;     /* that no segment has */
     unsigned filling;               /* segment */
 
     /* units.c */

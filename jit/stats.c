@@ -1,7 +1,7 @@
 /* stats.c - counters: what the translator did, how code was left and why, which instructions the interpreter had to run.
  *
  * Names are those of JIT_COUNTERS; interp_<mnemonic> counts instructions that code left to the interpreter, whether it went on
- * behind them or not. Reasons (not_translated_...) count places in translated code, not executions.
+ * behind them or not. Executed instructions are told only where they are counted (count=on, -icount). Reasons (not_translated_...) count places in translated code, not executions.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,9 +64,11 @@ void jit_stats(struct vcpu *c, void (*item)(void *ctx, const char *name, u64 val
     const struct item to = { item, ctx };
     if (!j)
         return;
-    item(ctx, "insns_executed", c->icount);
-    item(ctx, "host_insns_executed", c->jit.host_insns);
-    item(ctx, "host_checks_executed", c->jit.host_checks);
+    if (j->opt.count || c->icount_limit != UINT64_MAX) {
+        item(ctx, "insns_executed", c->icount);
+        item(ctx, "host_insns_executed", c->jit.host_insns);
+        item(ctx, "host_checks_executed", c->jit.host_checks);
+    }
 #define X(name) item(ctx, #name, j->count.name);
     JIT_COUNTERS(X)
 #undef X

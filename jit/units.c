@@ -69,7 +69,7 @@ void unit_register(struct jit *j, struct code_unit *u)
     u->next_hash = *h;
     *h = u;
     for (unsigned i = 0; i < u->ranges; i++) {
-        struct code_place *p = &u->place[i], **list = &j->pages[page_of(p->range.at)];
+        struct code_place *p = &u->place[i], **list = &j->pages[page_of(p->at)];
         p->prev = list;
         if ((p->next = *list))
             p->next->prev = &p->next;

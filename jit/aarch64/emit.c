@@ -146,6 +146,7 @@ static void find_last_uses(struct emit *e)
 {
     for (unsigned i = 0; i < e->u->count; i++) {
         const struct ir_ins *ins = &e->u->ins[i];
+        e->pointers += ins->op == IR_OP_ptr;
         note_use(e, ins->d, i);
         if (ins->op == IR_OP_again)         /* not a use of p's register */
             continue;
@@ -239,12 +240,12 @@ bool emit_unit(struct jit *j, u8 *rw, const struct ir_unit *u, struct code_unit 
     kept_begin(&e->kept, u);
     find_last_uses(e);
     out->profiles = 0;
-    out->profile = out->executed ? code_alloc(j, u->count * sizeof(struct code_profile)) : NULL;
+    out->profile = out->counted ? code_alloc(j, e->pointers * sizeof(struct code_profile)) : NULL;
     emit_entrances(e);
     e->ins = &u->ins[0];
     if (out->crosses)
         emit_crosses(e);
-    if (out->executed)
+    if (out->counted)
         emit_executed(e);
     for (unsigned i = 0; i < u->count && !e->full; i++) {
         e->index = (u16)i;

@@ -71,6 +71,7 @@ struct emit {
     /* emit.c */
     u8 flags;                       /* enum flags_at */
     bool inverted;                  /* FLAGS_HOST: C is not CF but its inverse */
+    u16 pointers;                   /* operations ptr: as many accesses are counted */
     u8 taken;                       /* scratch registers in use, a bit each */
     u8 temp_reg[IR_MAX_TEMPS];      /* host register of a temporary, NO_REG: not yet, no more */
     u16 last_use[IR_MAX_TEMPS];     /* index of the last operation that names it */

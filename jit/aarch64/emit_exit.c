@@ -346,7 +346,7 @@ void emit_count(struct emit *e, const struct ir_ins *ins)
 /* Counts down; at 0 the dispatcher gets its turn and makes the unit again. */
 void emit_executed(struct emit *e)
 {
-    mov_imm(e, X16, (u64)(uintptr_t)e->out->executed);
+    mov_imm(e, X16, (u64)(uintptr_t)&e->out->left);
     ldr(e, 8, X17, X16, 0);
     add_imm(e, SUB, true, X17, X17, 1);
     str(e, 8, X17, X16, 0);

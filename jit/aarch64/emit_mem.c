@@ -93,7 +93,7 @@ static struct tail *miss(struct emit *e, const struct ir_ins *ins, unsigned addr
     t->live = (emit_live_before(e) & IR_NZCV) != 0;
     t->access = (struct code_access){ .bytes = ins->size, .access = ins->cc, .view = (u8)mode_view(e->u->mode),
         .align = ins->bits & IR_ALIGN ? (u8)(ins->size - 1) : 0, .offset = e->u->offset[ins->gi], .site = (s32)site,
-        .span = (ins->bits & IR_SPAN) != 0, .misses = profile_counter(e->out, e->u->count, e->u->offset[ins->gi], ins->cc), .unit = e->out };
+        .span = (ins->bits & IR_SPAN) != 0, .misses = profile_counter(e->out, e->pointers, e->u->offset[ins->gi], ins->cc), .unit = e->out };
     return t;
 }
 

@@ -498,12 +498,12 @@ bool emit_unit(struct jit *j, u8 *rw, const struct ir_unit *u, struct code_unit 
     kept_begin(&e->kept, u);
     find_last_uses(e);
     out->profiles = 0;
-    out->profile = out->executed ? code_alloc(j, e->pointers * sizeof(struct code_profile)) : NULL;
+    out->profile = out->counted ? code_alloc(j, e->pointers * sizeof(struct code_profile)) : NULL;
     e->ins = &u->ins[0];
     emit_entrances(e);
     if (out->crosses)
         emit_crosses(e);
-    if (out->executed)
+    if (out->counted)
         emit_executed(e);
     for (unsigned i = 0; i < u->count && !e->full; i++) {
         e->index = (u16)i;

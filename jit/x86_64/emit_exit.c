@@ -403,7 +403,7 @@ void emit_count(struct emit *e, const struct ir_ins *ins)
 /* Counts down, without flags if they are needed; at 0 the dispatcher gets its turn and makes the unit again. */
 void emit_executed(struct emit *e)
 {
-    emit_mov_imm(e, R10, (u64)(uintptr_t)e->out->executed);
+    emit_mov_imm(e, R10, (u64)(uintptr_t)&e->out->left);
     if (e->flags != FLAGS_HOST) {
         enc(e, (struct enc){ .w = true, .imm_bytes = 1 }, 0x83, 5, rm_mem(R10, 0));     /* sub */
         put8(e, 1);

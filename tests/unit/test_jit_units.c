@@ -532,9 +532,9 @@ START_TEST(quiet_again)
     C->rcx = 100;
     run_from(CODE);
     struct code_unit *u = unit_find(J, CODE + 4096, J->mode, UNIT_WHOLE);
-    ck_assert(u && u->self && *u->executed);
+    ck_assert(u && u->self && u->left);
     for (unsigned i = 0; i < 2; i++) {      /* its constant has changed: it begins to count afresh */
-        *u->executed = 0;
+        u->left = 0;
         AT_CODE(CODE, 0x90, 0x90, 0x90, 0x90, 0x90, 0x90);
         C->rcx = 4;
         run_from(CODE);
@@ -811,7 +811,7 @@ static u64 counter(const char *name)
 
 START_TEST(counters)
 {
-    protected_with("hot=0");
+    protected_with("hot=0,count=on");
     AT_CODE(CODE, 0x40, 0x0f, 0xa2, 0x4d, 0x75, 0xfa, 0x40, 0xf4);   /* loop: inc eax; cpuid; dec ebp; jnz; inc eax; hlt */
     C->rbp = 5;
     run_from(CODE);
