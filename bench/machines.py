@@ -190,6 +190,11 @@ class Emulator:
         with open("/proc/%d/smaps" % self.session.process.pid) as f:
             self.memory = Memory(*map(max, self.memory, memory_of(f, self.megs << 20)))
 
+    def counting(self, stats):
+        """The same emulator, if it is shadow86's translator, counting executed instructions; these statistics only."""
+        command = [word.replace(",stats=" + self.stats_file, ",count=on,stats=" + stats) for word in self.command]
+        return Emulator(self.name, command, self.kernel, self.initrd, self.megs, stats)
+
     def kill(self):
         if self.session:
             self.session.stop()

@@ -169,6 +169,11 @@ DERIVED = {
 }
 
 
+def is_count(name):
+    """Does it say how many instructions were executed?"""
+    return name.startswith(("insns_executed", "insns_interpreted", "host_insns_executed", "interp_"))
+
+
 def derived(values):
     return {name: values[a] / values[b] for name, (a, b) in DERIVED.items() if values.get(b) and a in values}
 
