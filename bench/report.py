@@ -171,7 +171,7 @@ DERIVED = {
 
 def is_count(name):
     """Does it say how many instructions were executed?"""
-    return name.startswith(("insns_executed", "insns_interpreted", "host_insns_executed", "interp_"))
+    return name.startswith(("insns_executed", "insns_interpreted", "host_insns_executed", "host_checks_executed", "interp_"))
 
 
 def derived(values):
