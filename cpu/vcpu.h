@@ -85,13 +85,13 @@ struct jit_hot {
     u64 pc;                 /* RIP of byte 0 of the page on which the running unit starts */
     _Atomic u64 genkey;     /* added to pc where a link proves that its page is still mapped: dispatch.c. While poll is set, no_key: no
                                link, return or indirect jump proves anything, so none of them needs to look at poll */
-    u32 flags, flags2;      /* status flags between units, in a format of the backend, */
+    u32 flags;              /* status flags between units, in a format of the backend */
     _Atomic u32 poll;       /* not 0: leave at the next poll. Set with every bit of pending, by jit_poll */
     u8 vec_state;           /* 1: vector registers and MXCSR are in the host's registers; 2: and the upper halves */
     u8 x87_state;           /* 1: x87 registers are in the host's */
     u8 spare[2];
     u64 pointer[JIT_POINTERS];  /* that one unit of translated code keeps for itself: IR_OP_again */
-    u64 flag_a, flag_b;     /* which flags may need */
+    u64 flag_a, flag_b;     /* what flags may need, or some of them */
     u64 temp[4];
     u64 code_sp, host_sp;   /* stack pointers: return addresses of translated code; C */
     void *left;             /* what belongs to the reason for leaving */

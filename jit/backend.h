@@ -10,8 +10,8 @@
  * stack of translated code survives leaving; jit_reset_returns() empties it, which must be done whenever code goes.
  *
  * Flags between units. A unit has two entrances: `entry` expects the status flags in vcpu.jit.flags (or dead: nobody
- * reads them), `entry_host` expects them in the host's flags. A link says which it needs. `entry_jump` is `entry` for
- * indirect jumps: it sets vcpu.jit.pc from the RIP that they have (in a register of the backend's choice).
+ * reads them), `entry_host` expects them in the host's flags. A link says which it needs. `entry_jump` is for
+ * indirect jumps: it sets vcpu.jit.pc from the RIP that they have (in a register of the backend's choice, flags likewise).
  */
 #ifndef SHADOW86_BACKEND_H
 #define SHADOW86_BACKEND_H

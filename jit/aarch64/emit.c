@@ -183,13 +183,18 @@ static void emit_one(struct emit *e, const struct ir_ins *ins)
 }
 
 /* Does the unit need flags in the host's when it starts (its first operation on flags reads them)? Otherwise `entry` is the
- * main entrance, and flags that it only passes on stay in memory. */
+ * main entrance, and flags that it only passes on stay in memory. To an indirect jump they go in the host's, but each check of an
+ * address costs two instructions more then, as much as the way to memory or back. */
 static bool wants_host_flags(const struct ir_unit *u)
 {
+    unsigned checks = 0;
     for (unsigned i = 0; i < u->count; i++) {
         const struct ir_ins *ins = &u->ins[i];
+        if (ins->op == IR_OP_ret || ins->op == IR_OP_ijmp || ins->op == IR_OP_icall)
+            return checks < 2;
         if (ins->op == IR_OP_need || ins->op == IR_OP_interp || ir_rows[ins->op].attr & IR_END)
             return false;
+        checks += ins->op == IR_OP_ptr;
         if (ins->fuse & IR_NZCV || ins->fdef)
             return true;
     }
@@ -201,27 +206,28 @@ static void emit_entrances(struct emit *e)
 {
     bool host = wants_host_flags(e->u), any = e->u->flags_in & IR_NZCV, wide = mode_code_size(e->u->mode) == 8;
     e->inverted = false;
-    e->out->entry_jump = e->at;
-    add_any(e, wide, PAGE_REG, RIP_REG, -(s64)(e->u->offset[0] & (PAGE_SIZE - 1)));
-    store(e, 8, PAGE_REG, VCPU_OFF(jit.pc));
-    if (!any) {
-        e->out->entry = e->out->entry_host = e->at;
-        e->flags = FLAGS_DEAD;
-    } else if (host) {
+    e->operands = NO_REG;
+    u32 over = 0;
+    if (any && host) {
         e->out->entry = e->at;
         e->flags = FLAGS_SAVED;
         flags_to_host(e);
-        e->out->entry_host = e->at;
-        e->flags = FLAGS_HOST;
-    } else {
-        u32 over = branch(e);
-        e->out->entry_host = e->at;
-        e->flags = FLAGS_HOST;
-        flags_save(e);
+        over = branch(e);
+    }
+    e->out->entry_jump = e->at;
+    add_any(e, wide, PAGE_REG, RIP_REG, -(s64)(e->u->offset[0] & (PAGE_SIZE - 1)));
+    store(e, 8, PAGE_REG, VCPU_OFF(jit.pc));
+    e->out->entry_host = e->at;
+    e->flags = any ? FLAGS_HOST : FLAGS_DEAD;
+    if (over) {
         emit_fill(e, over, e->at);
-        e->out->entry = e->at;
+        return;
+    }
+    if (any) {
+        flags_save(e);
         e->flags = FLAGS_SAVED;
     }
+    e->out->entry = e->at;
 }
 
 bool emit_unit(struct jit *j, u8 *rw, const struct ir_unit *u, struct code_unit *out, u32 at, u32 room)

@@ -17,8 +17,8 @@
  *
  * Status flags. S Z C O are N Z C V of the host (FLAGS_HOST) or bits 31:28 of vcpu.jit.flags (FLAGS_SAVED). After a subtraction the
  * host's C is the inverse of CF: emit.inverted, known at translation time; saved it is always CF. P and A are never in the
- * host's flags: where somebody reads them, the operation leaves its result in the lower half of vcpu.jit.flags2 (P:
- * parity of its low byte), and the exclusive-or of its operands in the upper one (A: bit 4 of both halves' exclusive-or).
+ * host's flags: where somebody reads them, the operation leaves its result in the lower half of vcpu.jit.flag_a (P: parity of its
+ * low byte), and the exclusive-or of its operands in the upper one (A: bit 4 of both halves' exclusive-or).
  */
 #ifndef SHADOW86_JIT_AARCH64_EMIT_H
 #define SHADOW86_JIT_AARCH64_EMIT_H
@@ -32,7 +32,7 @@ enum host {
     X26, X27, X28, X29, LR, XZR, SP = 31, NO_REG = 0xff,
 };
 enum { RETURNS = X27, VCPU = X28, SITES = X29 };
-/* Between units: the RIP that an indirect jump or a return goes to, and the page that a key has proved. */
+/* Between units: the RIP that an indirect jump or a return goes to (flags are in the host's then, C is CF), and the page that a key has proved. */
 enum { RIP_REG = X1, PAGE_REG = X0 };
 #define VCPU_OFF(member) ((u32)offsetof(struct vcpu, member))
 
@@ -73,6 +73,7 @@ struct emit {
     bool inverted;                  /* FLAGS_HOST: C is not CF but its inverse */
     u16 pointers;                   /* operations ptr: as many accesses are counted */
     u8 taken;                       /* scratch registers in use, a bit each */
+    u8 operands;                    /* flags_adjust's register, until flags_parity; NO_REG: none */
     u8 temp_reg[IR_MAX_TEMPS];      /* host register of a temporary, NO_REG: not yet, no more */
     u16 last_use[IR_MAX_TEMPS];     /* index of the last operation that names it */
     struct kept kept;
@@ -85,7 +86,7 @@ struct emit {
 /* Flags live in front of e->ins, which has none of its own. */
 static inline u16 emit_live_before(const struct emit *e) { return e->ins->flive; }
 /* Fixed code at the start of the cache: cache offsets, the same for every cache. entry.c */
-struct fixed_code { u32 leave_link, leave_landing, leave_lookup, leave_step, lookup, miss, miss_tlb, need[4], interp, step, insn, compare; };
+struct fixed_code { u32 leave_link, leave_landing, leave_lookup, leave_lookup_host, leave_step, lookup, miss, miss_tlb, need[4], interp, step, insn, compare; };
 extern const struct fixed_code *fixed;
 u32 entry_init(struct jit *j, u8 *rw, u8 *rx, u32 room);
 enum leave_reason entry_enter(struct vcpu *c, const void *code);
@@ -148,7 +149,7 @@ void str(struct emit *e, unsigned size, unsigned t, unsigned base, u32 off);
 static inline void load(struct emit *e, unsigned size, unsigned t, u32 off) { ldr(e, size, t, VCPU, off); }
 static inline void store(struct emit *e, unsigned size, unsigned t, u32 off) { str(e, size, t, VCPU, off); }
 void pair(struct emit *e, u32 op, unsigned t, unsigned t2, unsigned base, s32 off);
-enum { LDP = 0xa9400000, STP = 0xa9000000, LDP_POST = 0xa8c00000, STP_PRE = 0xa9800000 };
+enum { LDP = 0xa9400000, STP = 0xa9000000, STP32 = 0x29000000, LDP_POST = 0xa8c00000, STP_PRE = 0xa9800000 };
 /* Branches, to be filled: they return where they stand. */
 u32 branch(struct emit *e);
 u32 branch_if(struct emit *e, unsigned cond);
@@ -167,14 +168,19 @@ void flags_save(struct emit *e);        /* host -> memory */
 void flags_clobber(struct emit *e, u16 keep);   /* host flags are going to be lost; keep: those that are needed later */
 void flags_to_host(struct emit *e);
 void flags_carry(struct emit *e, bool inverted);        /* C is to have that sense */
-void flags_emit_leave(struct emit *e, u16 live);   /* they have to be in memory here if live */
+void flags_emit_leave(struct emit *e, u16 live);   /* they have to be in memory here if live; */
+void flags_emit_jump(struct emit *e, u16 live);    /* in the host's, C as it is: between units where nothing is known of the other */
 static inline bool flags_in_host(const struct emit *e) { return e->flags == FLAGS_HOST || e->flags == FLAGS_BOTH; }
 /* Around what changes the host's flags for the guest: keeps those that live on (in LR meanwhile). */
 u16 flags_wanted(const struct ir_ins *ins);     /* defined, and read by somebody: those in the host's */
 void flags_begin(struct emit *e, const struct ir_ins *ins);
 void flags_end(struct emit *e, const struct ir_ins *ins, bool inverted);
-void flags_parity(struct emit *e, const struct ir_ins *ins, unsigned result);   /* result: low byte good */
-void flags_adjust(struct emit *e, const struct ir_ins *ins, unsigned a, unsigned b);        /* operands; b NO_REG: 0 */
+/* P and A: the operands before the operation (b NO_REG: 0), the result, low byte good, behind it. */
+void flags_adjust(struct emit *e, const struct ir_ins *ins, unsigned a, unsigned b);
+void flags_parity(struct emit *e, const struct ir_ins *ins, unsigned result);
+/* The same for an operation that computes them otherwise: X16 = 0 and PF's inverse. */
+void flags_odd(struct emit *e, unsigned reg);
+extern bool host_has_flagm;         /* CFINV, RMIF */
 /* Flags of a result of ins->size in `result` (upper bits anything), with CF and OF in bit 0 of registers (NO_REG: 0). Uses X16, X17. */
 void flags_from(struct emit *e, const struct ir_ins *ins, unsigned result, unsigned carry, unsigned overflow);
 /* The host's condition for cc, after moving the flags where they have to be. For CC_P a register is looked at: *reg, bit 0 set:

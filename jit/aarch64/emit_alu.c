@@ -221,8 +221,9 @@ static void note_operands(struct emit *e, const struct ir_ins *ins, unsigned d, 
         flags_adjust(e, ins, d, a->reg);
         return;
     }
-    mov_imm(e, X16, (u64)a->value & 0xff);
-    flags_adjust(e, ins, X16, d);
+    flags_adjust(e, ins, d, NO_REG);
+    if (a->value & 16)          /* no other bit is looked at */
+        logic_imm(e, EOR, false, e->operands, e->operands, 16);
 }
 
 /* op: ADD, SUB. store: the result goes to ins->d; else it is a comparison. */
@@ -510,7 +511,7 @@ static void multiply_flags(struct emit *e, const struct ir_ins *ins, bool is_sig
 static void signed_product(struct emit *e, const struct ir_ins *ins, unsigned x, unsigned y)
 {
     unsigned out = emit_scratch(e), high = emit_scratch(e);
-    rrr(e, MUL, true, out, x, y);
+    rrr(e, ins->size == 4 ? SMULL : MUL, true, out, x, y);
     if (ins->size == 8 && flags_wanted(ins))
         rrr(e, SMULH, true, high, x, y);
     multiply_flags(e, ins, true, out, high);
@@ -530,13 +531,25 @@ void emit_imul(struct emit *e, const struct ir_ins *ins)
         emit_release(e, a);
         return;
     }
-    unsigned x = emit_in_sign(e, ins->d, ins->size), y = emit_in_sign(e, ins->a, ins->size);
+    bool narrow = ins->size < 4;
+    unsigned x = narrow ? emit_in_sign(e, ins->d, ins->size) : emit_in(e, ins->d, ins->size);
+    unsigned y = narrow ? emit_in_sign(e, ins->a, ins->size) : emit_in(e, ins->a, ins->size);
     signed_product(e, ins, x, y);
 }
 
 void emit_imul3(struct emit *e, const struct ir_ins *ins)
 {
-    unsigned x = emit_in_sign(e, ins->a, ins->size), y = emit_scratch(e);
+    bool flags = flags_wanted(ins);
+    unsigned x = flags && ins->size < 4 ? emit_in_sign(e, ins->a, ins->size) : emit_in(e, ins->a, ins->size);
+    if (!flags) {
+        unsigned out = emit_out(e, ins->d, ins->size);
+        mov_imm(e, X16, (u64)ins->imm & mask_of(ins->size));
+        rrr(e, MUL, ins->size == 8, out, x, X16);
+        emit_done(e, ins->d, out, ins->size);
+        emit_release(e, x);
+        return;
+    }
+    unsigned y = emit_scratch(e);
     mov_imm(e, y, (u64)((s64)((u64)ins->imm << (64 - 8 * ins->size)) >> (64 - 8 * ins->size)));
     signed_product(e, ins, x, y);
 }
@@ -544,10 +557,10 @@ void emit_imul3(struct emit *e, const struct ir_ins *ins)
 static void wide_product(struct emit *e, const struct ir_ins *ins, bool is_signed)
 {
     unsigned rax = host_of_gpr[GPR_RAX], rdx = host_of_gpr[GPR_RDX], size = ins->size;
-    unsigned x = is_signed ? emit_in_sign(e, IR_G + GPR_RAX, size) : emit_in_zero(e, IR_G + GPR_RAX, size);
-    unsigned y = is_signed ? emit_in_sign(e, ins->a, size) : emit_in_zero(e, ins->a, size);
+    unsigned x = size == 4 ? rax : is_signed ? emit_in_sign(e, IR_G + GPR_RAX, size) : emit_in_zero(e, IR_G + GPR_RAX, size);
+    unsigned y = size == 4 ? emit_in(e, ins->a, size) : is_signed ? emit_in_sign(e, ins->a, size) : emit_in_zero(e, ins->a, size);
     unsigned low = emit_scratch(e), high = emit_scratch(e);
-    rrr(e, MUL, true, low, x, y);
+    rrr(e, size != 4 ? MUL : is_signed ? SMULL : UMULL, true, low, x, y);
     if (size == 8)
         rrr(e, is_signed ? SMULH : UMULH, true, high, x, y);
     multiply_flags(e, ins, is_signed, low, high);
@@ -576,11 +589,11 @@ static void step_if(struct emit *e, u32 from) { emit_tail(e, TAIL_STEP, from); }
 /* rDX:rAX (AX) as one number of at most 64 bits. */
 static unsigned dividend(struct emit *e, unsigned size)
 {
-    unsigned rax = host_of_gpr[GPR_RAX], rdx = host_of_gpr[GPR_RDX], n = emit_scratch(e);
+    unsigned rax = host_of_gpr[GPR_RAX], rdx = host_of_gpr[GPR_RDX], n;
     if (size == 8)
-        mov(e, true, n, rax);
-    else
-        ubfx(e, n, rax, 0, size == 1 ? 16 : 8 * size);
+        return rax;
+    n = emit_scratch(e);
+    ubfx(e, n, rax, 0, size == 1 ? 16 : 8 * size);
     if (size == 2 || size == 4)
         bfi(e, n, rdx, 8 * size, 8 * size);
     return n;
@@ -590,16 +603,20 @@ static void quotient(struct emit *e, const struct ir_ins *ins, u32 op, unsigned 
 {
     unsigned rax = host_of_gpr[GPR_RAX], rdx = host_of_gpr[GPR_RDX], size = ins->size;
     rrr(e, op, true, X16, n, a);
-    rrr(e, MSUB | n << 10, true, X17, X16, a);      /* n - q * a */
+    if (size >= 4) {
+        rrr(e, MSUB | n << 10, size == 8, rdx, X16, a);     /* n - q * a */
+        mov(e, size == 8, rax, X16);
+        emit_release(e, n);
+        emit_release(e, a);
+        return;
+    }
+    rrr(e, MSUB | n << 10, true, X17, X16, a);
     if (size == 1) {
         bfi(e, rax, X16, 0, 8);
         bfi(e, rax, X17, 8, 8);
-    } else if (size == 2) {
+    } else {
         bfi(e, rax, X16, 0, 16);
         bfi(e, rdx, X17, 0, 16);
-    } else {
-        mov(e, size == 8, rax, X16);
-        mov(e, size == 8, rdx, X17);
     }
     emit_release(e, n);
     emit_release(e, a);

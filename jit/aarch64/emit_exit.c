@@ -32,15 +32,14 @@ struct tail *emit_tail(struct emit *e, enum tail_kind kind, u32 from)
     return t;
 }
 
-/* RIP_REG = RIP, flags in memory: its code, by the table that dispatch.c fills. In line at every indirect jump, so that the
+/* RIP_REG = RIP, flags as `flags_emit_jump` leaves them: its code, by the table that dispatch.c fills. In line at every indirect jump, so that the
  * host predicts each by itself. */
 void emit_lookup(struct emit *e)
 {
     static_assert(JIT_JUMPS == 1 << 16 && sizeof(struct jit_jump) == 16, "index: rip % JIT_JUMPS");
     const u32 table = VCPU_OFF(jit_jump[0]);
     static_assert(offsetof(struct vcpu, jit_jump) % 8 == 0, "LDR scales");
-    ubfm(e, true, X16, RIP_REG, 60, 15);                /* ubfiz #4, #16 */
-    rrr(e, ADD, true, X16, X16, VCPU);
+    put32(e, 0x8b202000 | RIP_REG << 16 | 4 << 10 | VCPU << 5 | X16);   /* add x16, vcpu, w1, uxth #4: with the bits below */
     if (table & ~4095u)
         add_imm(e, ADD, true, X16, X16, table & ~4095u);
     load(e, 8, X17, VCPU_OFF(jit.genkey));
@@ -51,16 +50,16 @@ void emit_lookup(struct emit *e)
     u32 other = branch_zero(e, true, X17, true);
     branch_reg(e, X16);
     emit_fill(e, other, e->at);
-    emit_branch_to(e, fixed->leave_lookup);
+    emit_branch_to(e, fixed->leave_lookup_host);
 }
 
-static u32 lookup(struct emit *e) { return e->j->opt.indirect ? fixed->lookup : fixed->leave_lookup; }
+static u32 lookup(struct emit *e) { return e->j->opt.indirect ? fixed->lookup : fixed->leave_lookup_host; }
 static void go_look(struct emit *e)
 {
     if (e->j->opt.indirect)
         emit_lookup(e);
     else
-        emit_branch_to(e, fixed->leave_lookup);
+        emit_branch_to(e, fixed->leave_lookup_host);
 }
 
 /* --- links ---------------------------------------------------------------------------------------------------------- */
@@ -72,10 +71,9 @@ static struct code_link *new_link(struct emit *e, enum link_kind kind, s64 targe
 
 static bool wide(struct emit *e) { return mode_code_size(e->u->mode) == 8; }
 
-/* proof + genkey equals the key, or the code goes to the tail; then pc = PAGE_REG. */
+/* proof + X16, which is genkey, equals the key, or the code goes to the tail; then pc = PAGE_REG. */
 static void check_key(struct emit *e, struct code_link *l, struct tail *t, unsigned proof)
 {
-    load(e, 8, X16, VCPU_OFF(jit.genkey));
     l->key = load_literal(e, X17);      /* its place, until the key has its own: keys */
     rrr(e, ADD, true, X16, X16, proof);
     rrr(e, SUB, true, X16, X16, X17);
@@ -113,7 +111,8 @@ static void approach(struct emit *e, struct code_link *l, bool poll)
         t->from[0] = branch_zero(e, false, X16, true);
     }
     if (far) {
-        load(e, 8, PAGE_REG, VCPU_OFF(jit.pc));
+        static_assert(VCPU_OFF(jit.genkey) == VCPU_OFF(jit.pc) + 8, "a pair");
+        pair(e, LDP, PAGE_REG, X16, VCPU, (s32)VCPU_OFF(jit.pc));
         add_any(e, wide(e), PAGE_REG, PAGE_REG, l->target & ~(s64)(PAGE_SIZE - 1));
         check_key(e, l, t, PAGE_REG);
     }
@@ -198,16 +197,18 @@ static u32 push_landing(struct emit *e)
     return at;
 }
 
-/* Where the callee comes back to, with the popped address in RIP_REG and the flags in memory. pushed: where its address is. */
+/* Where the callee comes back to, with the popped address in RIP_REG and the flags in the host's. pushed: where its address is. */
 static void landing(struct emit *e, s64 offset, u32 pushed)
 {
     struct code_link *l = new_link(e, LINK_RETURN, offset, IR_FLAGS);
     emit_fill(e, pushed, e->at);
-    l->flags = LINK_FLAGS_SAVED;
-    e->flags = FLAGS_SAVED;
+    l->flags = LINK_FLAGS_HOST;
+    e->flags = FLAGS_HOST;
+    e->inverted = false;
     struct tail *t = emit_tail(e, TAIL_LANDING, 0);
     t->link = l;
     add_any(e, wide(e), PAGE_REG, RIP_REG, -(s64)(offset & (PAGE_SIZE - 1)));
+    load(e, 8, X16, VCPU_OFF(jit.genkey));
     check_key(e, l, t, RIP_REG);
     l->at = branch(e);
     link_tail(e, l);
@@ -239,7 +240,7 @@ static void to_rip(struct emit *e, const struct ir_ins *ins)
 
 void emit_ijmp(struct emit *e, const struct ir_ins *ins)
 {
-    flags_emit_leave(e, ins->flive);
+    flags_emit_jump(e, ins->flive);
     to_rip(e, ins);
     go_look(e);
 }
@@ -250,7 +251,7 @@ void emit_icall(struct emit *e, const struct ir_ins *ins)
         emit_ijmp(e, ins);
         return;
     }
-    flags_emit_leave(e, ins->flive);
+    flags_emit_jump(e, ins->flive);
     to_rip(e, ins);
     u32 pushed = push_landing(e);
     emit_tail(e, TAIL_LOOKUP, branch_link(e));
@@ -263,7 +264,7 @@ void emit_ret(struct emit *e, const struct ir_ins *ins)
         emit_ijmp(e, ins);
         return;
     }
-    flags_emit_leave(e, ins->flive);
+    flags_emit_jump(e, ins->flive);
     to_rip(e, ins);
     put32(e, LDR_POST | 8u << 12 | RETURNS << 5 | LR);
     ret(e, LR);

@@ -4,6 +4,9 @@
  */
 #include "jit/aarch64/emit.h"
 
+bool host_has_flagm;
+
+enum { CFINV = 0xd500401f, RMIF = 0xba000400, RMIF_V = 1, RMIF_C = 2, RMIF_Z = 4, RMIF_N = 8 };
 enum { MRS_NZCV = 0xd53b4200, MSR_NZCV = 0xd51b4200, BIT_N = 31, BIT_Z = 30, BIT_C = 29, BIT_V = 28 };
 #define CARRY ((u64)1 << BIT_C)
 
@@ -41,16 +44,31 @@ void flags_carry(struct emit *e, bool inverted)
     flags_to_host(e);
     if (e->inverted == inverted)
         return;
+    e->inverted = inverted;
+    if (host_has_flagm) {
+        put32(e, CFINV);
+        return;
+    }
     put32(e, MRS_NZCV | X16);
     logic_imm(e, EOR, false, X16, X16, CARRY);
     put32(e, MSR_NZCV | X16);
-    e->inverted = inverted;
 }
+
+/* The flags of `mask` are bits of reg, rotated right by `by`: N is bit 3. */
+static void rotate_into(struct emit *e, unsigned reg, unsigned by, unsigned mask) { put32(e, RMIF | by << 15 | reg << 5 | mask); }
 
 void flags_emit_leave(struct emit *e, u16 live)
 {
     if (live & IR_NZCV && e->flags == FLAGS_HOST)
         flags_save(e);
+}
+
+void flags_emit_jump(struct emit *e, u16 live)
+{
+    if (live & IR_C)
+        flags_carry(e, false);
+    else if (live & IR_NZCV)
+        flags_to_host(e);
 }
 
 /* --- operations that set them ------------------------------------------------------------------------------------------- */
@@ -66,26 +84,34 @@ void flags_begin(struct emit *e, const struct ir_ins *ins)
     put32(e, MRS_NZCV | LR);
 }
 
-/* to = the bits of `from` that kept names. X17 is used. */
-static void merge(struct emit *e, unsigned to, unsigned from, u16 kept)
+/* The host's flags that kept names are those in LR. X16, X17 are used. */
+static void merge(struct emit *e, u16 kept)
 {
-    const struct { u16 flag; unsigned bit; } bits[4] = { { IR_S, BIT_N }, { IR_Z, BIT_Z }, { IR_C, BIT_C }, { IR_O, BIT_V } };
+    static const struct { u16 flag; unsigned bit, mask; } bits[4] = {
+        { IR_S, BIT_N, RMIF_N }, { IR_Z, BIT_Z, RMIF_Z }, { IR_C, BIT_C, RMIF_C }, { IR_O, BIT_V, RMIF_V } };
+    unsigned mask = 0;
+    if (!host_has_flagm)
+        put32(e, MRS_NZCV | X16);
     for (unsigned i = 0; i < 4; i++) {
         if (!(kept & bits[i].flag))
             continue;
-        ubfx(e, X17, from, bits[i].bit, 1);
-        bfi(e, to, X17, bits[i].bit, 1);
+        mask |= bits[i].mask;
+        if (host_has_flagm)
+            continue;
+        ubfx(e, X17, LR, bits[i].bit, 1);
+        bfi(e, X16, X17, bits[i].bit, 1);
     }
+    if (host_has_flagm)
+        rotate_into(e, LR, BIT_V, mask);
+    else
+        put32(e, MSR_NZCV | X16);
 }
 
 void flags_end(struct emit *e, const struct ir_ins *ins, bool inverted)
 {
     u16 kept = flags_kept(ins);
-    if (kept) {
-        put32(e, MRS_NZCV | X16);
-        merge(e, X16, LR, kept);
-        put32(e, MSR_NZCV | X16);
-    }
+    if (kept)
+        merge(e, kept);
     if (!(kept & IR_C))
         e->inverted = inverted;
     e->flags = ins->flive & IR_NZCV ? FLAGS_HOST : FLAGS_DEAD;
@@ -95,20 +121,27 @@ void flags_adjust(struct emit *e, const struct ir_ins *ins, unsigned a, unsigned
 {
     if (!(ins->fdef & ins->flive & IR_A))
         return;
-    if (b != NO_REG) {
-        rrr(e, EOR, false, X17, a, b);
-        a = X17;
-    }
-    store(e, 2, a, VCPU_OFF(jit.flags2) + 2);
+    e->operands = (u8)emit_scratch(e);
+    if (b != NO_REG)
+        rrr(e, EOR, false, e->operands, a, b);
+    else
+        mov(e, false, e->operands, a);
 }
 
 void flags_parity(struct emit *e, const struct ir_ins *ins, unsigned result)
 {
-    if (ins->fdef & ins->flive & (IR_P | IR_A))
-        store(e, 2, result, VCPU_OFF(jit.flags2));
-    if (ins->flive & IR_P & ins->fdef && !(ins->fdef & IR_A))       /* undefined: clear, as on the processors that we follow */
-        store(e, 2, result, VCPU_OFF(jit.flags2) + 2);
+    static_assert(VCPU_OFF(jit.flag_a) < 256 && VCPU_OFF(jit.flag_a) % 4 == 0, "STP reaches it");
+    if (e->operands != NO_REG)
+        pair(e, STP32, result, e->operands, VCPU, (s32)VCPU_OFF(jit.flag_a));
+    else if (ins->fdef & ins->flive & IR_P && !(ins->fdef & IR_A))  /* undefined: clear, as on the processors that we follow */
+        pair(e, STP32, result, result, VCPU, (s32)VCPU_OFF(jit.flag_a));
+    else if (ins->fdef & ins->flive & (IR_P | IR_A))
+        store(e, 4, result, VCPU_OFF(jit.flag_a));
+    emit_release(e, e->operands);
+    e->operands = NO_REG;
 }
+
+void flags_odd(struct emit *e, unsigned reg) { store(e, 8, reg, VCPU_OFF(jit.flag_a)); }
 
 void flags_from(struct emit *e, const struct ir_ins *ins, unsigned result, unsigned carry, unsigned overflow)
 {
@@ -120,6 +153,8 @@ void flags_from(struct emit *e, const struct ir_ins *ins, unsigned result, unsig
     if (!(want & (IR_S | IR_Z | IR_O)) && !kept) {      /* CF alone */
         if (carry == NO_REG)
             rrr(e, ADDS, false, XZR, XZR, XZR);
+        else if (host_has_flagm)
+            rotate_into(e, carry, 63, RMIF_C);
         else {
             ubfx(e, X16, carry, 0, 1);
             add_imm(e, SUBS, false, XZR, X16, 1);
@@ -141,6 +176,16 @@ void flags_from(struct emit *e, const struct ir_ins *ins, unsigned result, unsig
     }
     if (!extra && !(kept && want & (IR_C | IR_O) && !(want & (IR_S | IR_Z))))
         return;
+    e->flags = FLAGS_HOST;
+    if (host_has_flagm) {
+        if (want & IR_C)
+            rotate_into(e, carry == NO_REG ? XZR : carry, 63, RMIF_C);
+        if (want & IR_O)
+            rotate_into(e, overflow == NO_REG ? XZR : overflow, 0, RMIF_V);
+        if (want & IR_C)
+            e->inverted = false;
+        return;
+    }
     put32(e, MRS_NZCV | X16);
     if (want & IR_C) {
         bfi(e, X16, carry == NO_REG ? XZR : carry, BIT_C, 1);
@@ -149,7 +194,6 @@ void flags_from(struct emit *e, const struct ir_ins *ins, unsigned result, unsig
     if (want & IR_O)
         bfi(e, X16, overflow == NO_REG ? XZR : overflow, BIT_V, 1);
     put32(e, MSR_NZCV | X16);
-    e->flags = FLAGS_HOST;
 }
 
 /* --- operations that read them ------------------------------------------------------------------------------------------ */
@@ -157,7 +201,7 @@ void flags_from(struct emit *e, const struct ir_ins *ins, unsigned result, unsig
 /* X16 bit 0 = 1: odd parity. */
 static void parity(struct emit *e)
 {
-    load(e, 1, X16, VCPU_OFF(jit.flags2));
+    load(e, 1, X16, VCPU_OFF(jit.flag_a));
     rrr(e, EOR | BY_LSR | BY(4), false, X16, X16, X16);
     rrr(e, EOR | BY_LSR | BY(2), false, X16, X16, X16);
     rrr(e, EOR | BY_LSR | BY(1), false, X16, X16, X16);
@@ -194,8 +238,8 @@ void emit_getfl(struct emit *e, const struct ir_ins *ins)
     put32(e, 0x52000000 | X16 << 5 | X16);              /* eor w16, w16, #1: even */
     ubfx(e, X16, X16, 0, 1);
     lsl(e, true, s, X16, 2);                            /* PF */
-    load(e, 4, X16, VCPU_OFF(jit.flags2));
-    rrr(e, EOR | BY_LSR | BY(16), false, X16, X16, X16);
+    load(e, 8, X16, VCPU_OFF(jit.flag_a));
+    rrr(e, EOR | BY_LSR | BY(32), true, X16, X16, X16);
     ubfx(e, X16, X16, 4, 1);
     bfi(e, s, X16, 4, 1);                               /* AF */
     load(e, 4, X16, VCPU_OFF(jit.flags));
@@ -218,8 +262,8 @@ void emit_putfl(struct emit *e, const struct ir_ins *ins)
         ubfx(e, X16, a, 2, 1);
         put32(e, 0x52000000 | X16 << 5 | X16);          /* eor w16, w16, #1: one bit set, odd */
         ubfx(e, X17, a, 4, 1);
-        bfi(e, X16, X17, 20, 1);
-        store(e, 4, X16, VCPU_OFF(jit.flags2));
+        bfi(e, X16, X17, 36, 1);
+        flags_odd(e, X16);
     }
     if (flags_wanted(ins)) {
         load(e, 4, X16, VCPU_OFF(jit.flags));

@@ -12,7 +12,7 @@ static bool wants(const struct ir_ins *ins, u16 flag) { return ins->fdef & ins->
 /* The count of a register, masked. */
 static unsigned count_of(struct emit *e, ir_val v, unsigned size)
 {
-    unsigned reg = emit_in(e, v, 1), k = emit_scratch(e);
+    unsigned reg = emit_in(e, v, 1), k = emit_scratch(e);       /* after reg: memory's is another one */
     ubfx(e, k, reg, 0, size == 8 ? 6 : 5);
     emit_release(e, reg);
     return k;
@@ -83,14 +83,14 @@ static void shift_by(struct emit *e, unsigned op, bool wide, unsigned out, unsig
 static void shift(struct emit *e, const struct ir_ins *ins)
 {
     unsigned op = ins->op, size = ins->size, top = 8 * size - 1, k = NO_REG, imm = (unsigned)ins->imm;
-    bool reads = somebody_reads(ins), wide = size == 8, extend = size < 4 || (reads && size == 4);
-    if (ins->a != IR_IMM)
-        k = count_of(e, ins->a, size);
+    bool reads = somebody_reads(ins), wide = size == 8, extend = size < 4;
+    if (ins->a != IR_IMM)       /* the host's shifts of 4 and 8 bytes mask it as the guest's */
+        k = reads || extend ? count_of(e, ins->a, size) : emit_in(e, ins->a, 1);
     unsigned source = !extend ? emit_in(e, ins->d, size) : op == IR_OP_sar ? emit_in_sign(e, ins->d, size)
                                                                            : emit_in_zero(e, ins->d, size);
     bool need_carry = wants(ins, IR_C) || (wants(ins, IR_O) && op == IR_OP_shl);
     unsigned carry = NO_REG, overflow = NO_REG;
-    unsigned out = reads ? emit_scratch(e) : emit_out(e, ins->d, size);
+    unsigned out = emit_out(e, ins->d, size);
     if (need_carry) {
         carry = emit_scratch(e);
         carry_of_shift(e, op, carry, source, size, k, imm);

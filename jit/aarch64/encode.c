@@ -176,7 +176,7 @@ void ldrs(struct emit *e, unsigned size, unsigned t, unsigned base, u32 off)
 
 void pair(struct emit *e, u32 op, unsigned t, unsigned t2, unsigned base, s32 off)
 {
-    put32(e, op | ((u32)(off / 8) & 127) << 15 | t2 << 10 | base << 5 | t);
+    put32(e, op | ((u32)(off / (op >> 30 ? 8 : 4)) & 127) << 15 | t2 << 10 | base << 5 | t);
 }
 
 /* --- branches ----------------------------------------------------------------------------------------------------------- */

@@ -17,6 +17,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -215,6 +216,13 @@ static void reason(struct emit *e, enum leave_reason r, u32 leave)
     emit_branch_to(e, leave);
 }
 
+/* Of an indirect jump or a return. */
+static void save_flags(struct emit *e)
+{
+    put32(e, MRS_NZCV | X16);
+    store(e, 4, X16, VCPU_OFF(jit.flags));
+}
+
 static void write_exits(struct emit *e, u32 leave)
 {
     struct fixed_code *f = &fixed_places;
@@ -223,10 +231,13 @@ static void write_exits(struct emit *e, u32 leave)
     reason(e, LEAVE_LINK, leave);
 
     f->leave_landing = e->at;
+    save_flags(e);
     store(e, 8, X0, VCPU_OFF(jit.left));
     store(e, 8, RIP_REG, VCPU_OFF(rip));
     reason(e, LEAVE_LANDING, leave);
 
+    f->leave_lookup_host = e->at;
+    save_flags(e);
     f->leave_lookup = e->at;
     store(e, 8, RIP_REG, VCPU_OFF(rip));
     reason(e, LEAVE_LOOKUP, leave);
@@ -452,6 +463,8 @@ static void write_step(struct emit *e, u32 leave_stored)
     mov(e, true, X16, X0);
     guest_registers(e, false);
     load(e, 8, RIP_REG, VCPU_OFF(rip));
+    load(e, 4, X17, VCPU_OFF(jit.flags));       /* as an indirect jump */
+    put32(e, MSR_NZCV | X17);
     branch_reg(e, X16);
     emit_fill(e, out, e->at);
     emit_branch_to(e, leave_stored);
@@ -466,6 +479,8 @@ u32 entry_init(struct jit *j, u8 *rw, u8 *rx, u32 room)
     struct emit *e = calloc(1, sizeof *e);
     if (!e)
         return 0;
+    enum { CAP_FLAGM = 1 << 27 };
+    host_has_flagm = host_has_all || getauxval(AT_HWCAP) & CAP_FLAGM;
     caches_lie = !test_caches(rw, rx);
     e->j = j;
     e->u = &none;

@@ -122,7 +122,7 @@ static void compare_flags(struct emit *e, const struct ir_ins *ins, const struct
     t->need = 1;
     if (live & (IR_P | IR_A)) {
         cset(e, X16, VC);
-        store(e, 4, X16, VCPU_OFF(jit.flags2));
+        flags_odd(e, X16);
     }
     if (live & IR_NZCV)
         put32(e, 0x1e200400 | type | b << 16 | VC << 12 | a << 5 | 4);

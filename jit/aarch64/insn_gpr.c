@@ -23,7 +23,7 @@ static void popcnt(struct emit *e, const struct ir_ins *ins, const struct insn *
     flags_from(e, &flags, d, NO_REG, NO_REG);
     if (ins->flive & (IR_P | IR_A)) {
         mov_imm(e, X16, 1);
-        store(e, 4, X16, VCPU_OFF(jit.flags2));
+        flags_odd(e, X16);
     }
     finish(e, ins, d, a, NO_REG);
 }

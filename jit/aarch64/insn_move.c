@@ -300,7 +300,7 @@ static void test(struct emit *e, const struct ir_ins *ins, const struct insn *in
     }
     if (ins->flive & (IR_P | IR_A)) {
         mov_imm(e, X16, 1);
-        store(e, 4, X16, VCPU_OFF(jit.flags2));
+        flags_odd(e, X16);
     }
     e->flags = ins->flive & IR_NZCV ? FLAGS_HOST : FLAGS_DEAD;
     e->inverted = false;

@@ -38,6 +38,6 @@ u64 insn_slow_compare(struct vcpu *c, const struct code_call *call, const union 
 {
     insn_slow(c, call, memory);
     const u32 status = flags_status(c);
-    c->jit.flags2 = status & EFL_PF ? 0 : 1;
+    c->jit.flag_a = status & EFL_PF ? 0 : 1;
     return (status & EFL_ZF ? (u64)1 << 30 : 0) | (status & EFL_CF ? 0 : (u64)1 << 29);
 }

@@ -37,15 +37,15 @@ static void patch(struct jit *j, const struct code_link *link, u32 to)
 /* See emit.h for the form. */
 static u32 flags_get(const struct vcpu *c)
 {
-    const u32 f = c->jit.flags, result = c->jit.flags2;
+    const u32 f = c->jit.flags, result = (u32)c->jit.flag_a, operands = (u32)(c->jit.flag_a >> 32);
     return (f >> 31 & 1 ? EFL_SF : 0) | (f >> 30 & 1 ? EFL_ZF : 0) | (f >> 29 & 1 ? EFL_CF : 0) | (f >> 28 & 1 ? EFL_OF : 0) |
-           (__builtin_parity(result & 0xff) ? 0 : EFL_PF) | ((result ^ result >> 16) & 16 ? EFL_AF : 0);
+           (__builtin_parity(result & 0xff) ? 0 : EFL_PF) | ((result ^ operands) & 16 ? EFL_AF : 0);
 }
 static void put_flags(struct vcpu *c, u32 eflags)
 {
     c->jit.flags = (eflags & EFL_SF ? 1u << 31 : 0) | (eflags & EFL_ZF ? 1u << 30 : 0) | (eflags & EFL_CF ? 1u << 29 : 0) |
                    (eflags & EFL_OF ? 1u << 28 : 0);
-    c->jit.flags2 = (eflags & EFL_PF ? 0 : 1) | (eflags & EFL_AF ? 16u << 16 : 0);
+    c->jit.flag_a = (eflags & EFL_PF ? 0 : 1) | (eflags & EFL_AF ? (u64)16 << 32 : 0);
 }
 
 bool host_has_all;

@@ -17,7 +17,7 @@
 static const struct field { const char *name; size_t at, size; } fields[] = {
     FIELD(rax), FIELD(rcx), FIELD(rdx), FIELD(rbx), FIELD(rsp), FIELD(rbp), FIELD(rsi), FIELD(rdi), FIELD(r8), FIELD(r9), FIELD(r10),
     FIELD(r11), FIELD(r12), FIELD(r13), FIELD(r14), FIELD(r15), FIELD(rip), FIELD(jit.pc), FIELD(jit.genkey), FIELD(jit.flags),
-    FIELD(jit.flags2), FIELD(jit.poll), FIELD(jit.vec_state), FIELD(jit.x87_state), FIELD(jit.temp), FIELD(jit.code_sp),
+    FIELD(jit.poll), FIELD(jit.vec_state), FIELD(jit.x87_state), FIELD(jit.temp), FIELD(jit.code_sp),
     FIELD(jit.host_sp), FIELD(jit.flag_a), FIELD(jit.flag_b), FIELD(jit.left), FIELD(jit.reload), FIELD(jit.address), FIELD(jit.x87_pc),
     FIELD(jit.x87_ea), FIELD(jit.x87_note), FIELD(jit.x87_seg), FIELD(jit), FIELD(pending), FIELD(eflags), FIELD(icount), FIELD(mmu.rd),
     FIELD(mmu.wr), FIELD(mmu.rd_mask), FIELD(mmu.wr_mask), FIELD(mmu.large), FIELD(jit_jump), FIELD(cr0), FIELD(cr4),
