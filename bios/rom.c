@@ -12,7 +12,7 @@
 #define MAX_ROM ((u64)16 << 20)
 
 static const char *const usual_dirs[] = { "/usr/share/seabios", "/usr/share/qemu", "/usr/local/share/qemu",
-                                          "/usr/share/qemu-kvm", NULL };
+                                          "/usr/share/qemu-kvm", "/usr/share/seavgabios", NULL };
 
 bool file_read_open(int fd, const char *path, u64 size, struct bytes *out, char *err, size_t errlen)
 {

@@ -30,8 +30,8 @@
 #define MAX_LINES (PC_MAX_SERIAL + 3)
 
 static const char *const default_dirs[] = {
-    "/usr/share/seabios", "/usr/share/qemu", "/usr/local/share/qemu", "/usr/share/vgabios", "/usr/local/share/seabios",
-    NULL
+    "/usr/share/seabios", "/usr/share/qemu", "/usr/local/share/qemu", "/usr/share/vgabios", "/usr/share/seavgabios",
+    "/usr/local/share/seabios", NULL
 };
 
 /* What has to be taken away at the end, whatever it is. */

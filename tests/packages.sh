@@ -42,5 +42,9 @@ install_packages() {
 }
 
 build_packages=(gcc libc6-dev cmake ninja-build pkg-config seabios zlib1g-dev libelf-dev acpica-tools)
+case $(uname -m) in     # the option ROM and the built-in guest are x86 code
+x86_64 | i?86) ;;
+*) build_packages+=(gcc-i686-linux-gnu) ;;
+esac
 # Libraries of the machine that a cross build is for.
 cross_packages=(zlib1g-dev libelf-dev check libsubunit-dev libcapstone-dev)

@@ -708,15 +708,17 @@ void emit_btc(struct emit *e, const struct ir_ins *ins) { bit_op(e, ins, EOR); }
 /* A zero source leaves the destination alone, all 64 bits of it. */
 static void bit_scan(struct emit *e, const struct ir_ins *ins, bool forward)
 {
-    unsigned a = emit_in_zero(e, ins->a, ins->size), d = emit_in(e, ins->d, 8), t = emit_scratch(e);
+    bool wide = ins->size == 8;
+    unsigned a = ins->size >= 4 ? emit_in(e, ins->a, ins->size) : emit_in_zero(e, ins->a, ins->size);
+    unsigned d = emit_in(e, ins->d, 8), t = emit_scratch(e);
     if (forward)
-        rr(e, RBIT, true, t, a);
-    rr(e, CLZ, true, t, forward ? t : a);
+        rr(e, RBIT, wide, t, a);
+    rr(e, CLZ, wide, t, forward ? t : a);
     if (!forward)
-        logic_imm(e, EOR, true, t, t, 63);
+        logic_imm(e, EOR, wide, t, t, wide ? 63 : 31);
     if (flags_wanted(ins))
-        flags_from(e, &(struct ir_ins){ .size = 8, .fdef = ins->fdef, .flive = ins->flive }, a, NO_REG, NO_REG);
-    u32 over = branch_zero(e, true, a, false);
+        flags_from(e, &(struct ir_ins){ .size = wide ? 8 : 4, .fdef = ins->fdef, .flive = ins->flive }, a, NO_REG, NO_REG);
+    u32 over = branch_zero(e, wide, a, false);
     if (ir_is_temp(ins->d) || ins->size >= 4)
         mov(e, true, d, t);
     else
