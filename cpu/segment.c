@@ -279,6 +279,48 @@ bool segment_load(struct vcpu *c, enum sreg s, u16 sel)
     return true;
 }
 
+/* What load_data would make of a descriptor of the GDT that needs no write, if nothing is wrong with it. */
+static bool usual_data(const struct vcpu *c, u16 sel, struct segment *s)
+{
+    const u32 offset = sel & ~7u;
+    struct descriptor d = { 0 };
+    if (sel_null(sel)) {
+        *s = (struct segment){ .sel = sel, .unusable = 1 };
+        return true;
+    }
+    if (sel & 4 || offset + 7 > c->gdtr.limit)
+        return false;
+    const u8 *p = sys_host_read(c, in_long_mode(c) ? c->gdtr.base + offset : (u32)(c->gdtr.base + offset), 8);
+    if (!p)
+        return false;
+    memcpy(&d.low, p, 8);
+    if ((desc_type(&d) & (SEG_S | SEG_CODE | SEG_A)) != (SEG_S | SEG_A) || !desc_present(&d) || desc_dpl(&d) < (sel & 3u) ||
+        desc_dpl(&d) < c->cpl)
+        return false;
+    *s = descriptor_segment(&d, sel);
+    return true;
+}
+
+bool segment_load_usual(struct vcpu *c, enum sreg s, u16 sel)
+{
+    const struct segment before = c->seg[s];
+    const u8 flat = c->flat;
+    struct segment new = before;
+    if (s == SEG_SS || s == SEG_CS || (in_protected_mode(c) && !usual_data(c, sel, &new)))
+        return false;
+    if (in_protected_mode(c)) {
+        c->seg[s] = new;
+        refresh_segment(c, s);
+    } else {
+        segment_set_real(c, s, sel);
+    }
+    if (likely(c->flat == flat))
+        return true;
+    c->seg[s] = before;
+    refresh_segment(c, s);
+    return false;
+}
+
 void segment_drop_inner(struct vcpu *c)
 {
     static const u8 data[] = { SEG_ES, SEG_DS, SEG_FS, SEG_GS };

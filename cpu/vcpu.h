@@ -217,6 +217,9 @@ static inline void rflags_put(struct vcpu *c, u32 mask, u32 bits)       /* repla
 
 /* --- segments: segment.c --- */
 bool segment_load(struct vcpu *c, enum sreg s, u16 sel);    /* MOV/POP to a segment register other than CS, SDM 3A 5 */
+/* The same for DS, ES, FS, GS, but only if there is no fault, nothing has to be written, and the segment stays flat or not flat.
+ * False: nothing has changed. */
+bool segment_load_usual(struct vcpu *c, enum sreg s, u16 sel);
 void segment_set_real(struct vcpu *c, enum sreg s, u16 sel);/* real and virtual-8086 mode: base = sel << 4 */
 void segment_refresh(struct vcpu *c);   /* recomputes flat*, jit_room, code_size, stack_size, the MMU's view after any change of
                                            CS, SS, CPL, CR0, EFER or VM */

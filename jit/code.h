@@ -34,7 +34,7 @@ struct code_link {
     bool wraps;                     /* compile.c: 16-bit code, RIP of the target is to be truncated to 16 bits */
 };
 
-/* A short way for an instruction that changes privilege or view: switch.c. next: RIP behind it. */
+/* A short way for an instruction that changes privilege, view or a segment register: switch.c. next: RIP behind it. */
 enum switched { SWITCH_NO /* nothing was done */, SWITCH_DONE, SWITCH_RESUME /* and RF is to be set unless code goes on at once */ };
 typedef enum switched switch_fn(struct vcpu *c, const struct insn *in, u64 next);
 

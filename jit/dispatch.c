@@ -643,13 +643,15 @@ bool jit_interp(struct vcpu *c, const struct code_call *call)
     struct jit *j = jit_of(c);
     struct insn *in = (struct insn *)&call->in;
     u64 deaths = j->deaths;
-    if (unlikely(!in->chain))
-        interp_prepare(in);
     if (unlikely(j->opt.check) && check_refuses(in)) {
         c->rip = truncate_rip(c, c->jit.pc + (u64)(s64)call->offset);
         return false;
     }
     j->count.interp_ops++;
+    if (call->fast && call->fast(c, in, 0) == SWITCH_DONE)
+        return true;
+    if (unlikely(!in->chain))
+        interp_prepare(in);
     j->count.insns_interpreted++;
     j->interpreted[in->row]++;
     bool out = interp_wants_flags(in);

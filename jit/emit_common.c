@@ -104,6 +104,7 @@ struct code_call *call_data(struct jit *j, const struct ir_unit *u, const struct
 {
     struct code_call *call = code_alloc(j, sizeof *call);
     if (call)
-        *call = (struct code_call){ .in = *u->guest[ins->gi], .offset = u->offset[ins->gi], .unit = out };
+        *call = (struct code_call){ .in = *u->guest[ins->gi], .offset = u->offset[ins->gi], .unit = out,
+                                    .fast = (ins->op == IR_OP_step ? switch_find : switch_find_load)(u->guest[ins->gi]) };
     return call;
 }

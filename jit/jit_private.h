@@ -217,6 +217,7 @@ void jit_step(struct jit *j);
 
 /* --- switch.c --- */
 switch_fn *switch_find(const struct insn *in);  /* NULL: none */
+switch_fn *switch_find_load(const struct insn *in);     /* the same for those that stay in their unit */
 
 /* --- check.c --- */
 bool check_here(struct jit *j);             /* one unit, at RIP; false: the interpreter has done something else */

@@ -6,6 +6,8 @@
  * at that first, and answers SWITCH_NO with nothing changed if it is not so: then the interpreter's function does it
  * (cpu/interp_sys.c, cpu/far.c have the rules). Status flags are the backend's (vcpu.jit.flags), before and behind.
  *
+ * Loads of DS, ES, FS, GS in any mode are here as well, for jit_interp: they stay in their unit, and neither RIP nor `next` matters.
+ *
  * RF. The frame of a page fault has it set, so that IRET would execute one instruction apart. It matters to instruction breakpoints,
  * of which there is none, and to the frame of an interrupt in front of that instruction; so it is left out if code goes
  * on at once, and SWITCH_RESUME says so.
@@ -14,6 +16,7 @@
 #include "cpu/interp.h"
 #include "cpu/log.h"
 #include "cpu/mem.h"
+#include "cpu/operand.h"
 #include "jit/jit_private.h"
 
 enum { NO_STEPS = EFL_TF | EFL_RF | EFL_VM };
@@ -240,14 +243,94 @@ static enum switched do_iretd(struct vcpu *c, const struct insn *in, u64 next)
     return iret(c, &(struct iret_frame){ f.eip, f.cs, f.eflags, f.esp, f.ss }, FLAT_CODE32, outer);
 }
 
-switch_fn *switch_find(const struct insn *in)
+/* --- segment registers ------------------------------------------------------------------------------------------------- */
+
+/* Memory that may be read without any effect but that, or NULL. */
+static const u8 *readable(struct vcpu *c, enum sreg s, u64 off, unsigned bytes)
 {
-    static const struct { interp_fn *run; switch_fn *fn; u8 modes /* code sizes */; } list[] = {
-        { in_syscall, do_syscall, 8 }, { in_sysret, do_sysret, 8 }, { in_iret, do_iret, 8 }, { in_iret, do_iretd, 4 },
-        { in_sysenter, do_sysenter, 4 }, { in_sysexit, do_sysexit, 4 }, { in_stac, do_stac, 8 | 4 }, { in_clac, do_clac, 8 | 4 },
-    };
-    for (unsigned i = 0; i < ARRAY_LEN(list); i++)
+    const u64 room = c->jit_room[0][s];
+    const u8 *p = mem_host_read(c, s, off, bytes);
+    if (p || c->code_size == 8 || room < bytes || off > room - bytes)
+        return p;
+    return mmu_hit_read(&c->mmu, (u32)(c->seg[s].base + off), bytes);
+}
+
+static const u8 *operand(struct vcpu *c, const struct insn *in, unsigned bytes)
+{
+    return in->base == GPR_RIP ? NULL : readable(c, in->seg, operand_ea(c, in), bytes);
+}
+
+static enum switched do_mov_sreg(struct vcpu *c, const struct insn *in, u64 next)
+{
+    u16 sel;
+    if (in->op[0].kind != OP_SREG)
+        return SWITCH_NO;
+    if (in->op[1].kind == OP_GPR) {
+        sel = (u16)c->gpr[in->op[1].reg];
+    } else {
+        const u8 *p = operand(c, in, 2);
+        if (!p)
+            return SWITCH_NO;
+        memcpy(&sel, p, 2);
+    }
+    return segment_load_usual(c, in->op[0].reg, sel) ? SWITCH_DONE : SWITCH_NO;
+}
+
+static enum switched do_pop_sreg(struct vcpu *c, const struct insn *in, u64 next)
+{
+    const u8 *p = readable(c, SEG_SS, c->rsp & stack_mask(c), in->opsize);
+    u16 sel;
+    if (!p)
+        return SWITCH_NO;
+    memcpy(&sel, p, 2);
+    if (!segment_load_usual(c, in->op[0].reg, sel))
+        return SWITCH_NO;
+    stack_set(c, c->rsp + in->opsize);
+    return SWITCH_DONE;
+}
+
+static enum switched load_far_pointer(struct vcpu *c, const struct insn *in, enum sreg s)
+{
+    const u8 *p = operand(c, in, in->opsize + 2u);
+    u64 offset = 0;
+    u16 sel;
+    if (!p)
+        return SWITCH_NO;
+    memcpy(&offset, p, in->opsize);
+    memcpy(&sel, p + in->opsize, 2);
+    if (!segment_load_usual(c, s, sel))
+        return SWITCH_NO;
+    gpr_write(c, in->op[0].reg, in->opsize, offset);
+    return SWITCH_DONE;
+}
+static enum switched do_lds(struct vcpu *c, const struct insn *in, u64 next) { return load_far_pointer(c, in, SEG_DS); }
+static enum switched do_les(struct vcpu *c, const struct insn *in, u64 next) { return load_far_pointer(c, in, SEG_ES); }
+
+/* modes: code sizes. */
+struct short_way { interp_fn *run; switch_fn *fn; u8 modes; };
+
+static switch_fn *find(const struct short_way *list, unsigned n, const struct insn *in)
+{
+    for (unsigned i = 0; i < n; i++)
         if (insn_rows[in->row].run == list[i].run && in->mode & list[i].modes)
             return list[i].fn;
     return NULL;
+}
+
+switch_fn *switch_find(const struct insn *in)
+{
+    static const struct short_way list[] = {
+        { in_syscall, do_syscall, 8 }, { in_sysret, do_sysret, 8 }, { in_iret, do_iret, 8 }, { in_iret, do_iretd, 4 },
+        { in_sysenter, do_sysenter, 4 }, { in_sysexit, do_sysexit, 4 }, { in_stac, do_stac, 8 | 4 }, { in_clac, do_clac, 8 | 4 },
+    };
+    return find(list, ARRAY_LEN(list), in);
+}
+
+switch_fn *switch_find_load(const struct insn *in)
+{
+    static const struct short_way list[] = {
+        { in_mov_sreg, do_mov_sreg, 8 | 4 | 2 }, { in_pop_sreg, do_pop_sreg, 8 | 4 | 2 },
+        { in_lds, do_lds, 4 | 2 }, { in_les, do_les, 4 | 2 },
+    };
+    return find(list, ARRAY_LEN(list), in);
 }

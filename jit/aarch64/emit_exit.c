@@ -287,7 +287,6 @@ void emit_step(struct emit *e, const struct ir_ins *ins)
     struct code_call *call = in && in->mode ? emit_call_data(e, ins) : NULL;
     flags_emit_leave(e, IR_NZCV);
     if (call) {
-        call->fast = switch_find(in);
         mov_imm(e, X0, (u64)(uintptr_t)call);
         emit_branch_to(e, fixed->step);
         return;

@@ -317,7 +317,6 @@ void emit_step(struct emit *e, const struct ir_ins *ins)
     const struct insn *in = e->u->guest[ins->gi];
     struct code_call *call = in && in->mode ? call_data(e->j, e->u, ins, e->out) : NULL;
     if (call) {
-        call->fast = switch_find(in);
         if (e->flags == FLAGS_HOST)
             flags_keep(e);
         emit_mov_imm(e, RCX, (u64)(uintptr_t)call);

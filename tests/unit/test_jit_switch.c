@@ -200,8 +200,8 @@ static void compare(const struct state *before, struct state *fast, enum switche
         fast->view, slow.view, fast->vector, slow.vector, fast->pending, slow.pending);
 }
 
-/* Was the short way taken? */
-static bool run_case(const u8 *bytes, const char *name)
+/* Was the short way taken? stays: it is one that does not set RIP. */
+static bool run_case(const u8 *bytes, const char *name, bool stays)
 {
     const struct backend *backend = jit_of(C)->backend;
     struct insn in;
@@ -209,16 +209,20 @@ static bool run_case(const u8 *bytes, const char *name)
     ck_assert_int_eq(insn_decode(&in, bytes, 15, C->code_size, C->model.features), DECODE_OK);
     if (C->access_checks || cpu_stepping(C))
         return false;           /* translated code does not run then */
-    u64 v;                      /* what an earlier instruction has touched is in the TLB */
-    mmu_read(&C->mmu, FRAME, &v, 8, C->mmu.view);
-    mmu_read(&C->mmu, GDT, &v, 8, C->mmu.view);
+    const gla touched[] = { FRAME, GDT, (u32)(C->seg[SEG_SS].base + FRAME), (u32)(C->seg[SEG_DS].base + C->rbx) };
+    for (unsigned i = 0; i < ARRAY_LEN(touched); i++) {     /* what an earlier instruction has touched is in the TLB */
+        u64 v;
+        mmu_read(&C->mmu, touched[i], &v, 8, C->mmu.view);
+    }
     const struct state before = state_of();
-    switch_fn *fn = switch_find(&in);
+    switch_fn *fn = stays ? switch_find_load(&in) : switch_find(&in);
     ck_assert(fn);
     backend->flags_put(C, flags_status(C));
     const enum switched how = fn(C, &in, C->rip + in.len);
     flags_set_status(C, backend->flags_get(C));
     struct state after = state_of();
+    if (how != SWITCH_NO && stays)
+        after.rip += in.len;
     if (how == SWITCH_NO)
         ck_assert_msg(!memcmp(&before, &after, sizeof after), "%s refuses, but changes something", name);
     else
@@ -244,10 +248,89 @@ START_TEST(short_ways)
             continue;
         random_state(wide);
         tried[k]++;
-        taken[k] += run_case(list[k].bytes, list[k].name);
+        taken[k] += run_case(list[k].bytes, list[k].name, false);
     }
     for (unsigned k = 0; k < ARRAY_LEN(list); k++)
         ck_assert_msg(taken[k] >= tried[k] / 20, "%s: %u of %u", list[k].name, taken[k], tried[k]);
+    machine_free();
+}
+END_TEST
+
+/* --- loads of segment registers ---------------------------------------------------------------------------------------- */
+
+static u16 random_selector(void)
+{
+    static const u16 some[] = { S_DATA, S_DATA3, S_DATA3 | 3, S_RO, S_RO | 1, S_CODE, S_CODE3 | 3, S_CONF, S_XONLY, S_ABSENT, S_DATA16, S_TSS, 0, 3,
+                                S_DATA | 4, 0x1000 };
+    return some[below(ARRAY_LEN(some))];
+}
+
+static void random_load(void)
+{
+    const u16 sel = C->cr0 & CR0_PE ? random_selector() : (u16)(one_in(3) ? 0 : random32());
+    C->rax = sel;
+    C->rbx = one_in(8) ? 0x1ffe + below(4) : 0x800;
+    C->rsp = FRAME;
+    put((u32)(C->seg[SEG_SS].base + FRAME), 4, sel);
+    for (unsigned i = 0; i < 2; i++)        /* a selector, or behind an offset */
+        put((u32)(C->seg[SEG_DS].base + C->rbx) + 2 * i, 4, sel | (u32)sel << 16);
+}
+
+/* Bases of 64 KiB and less, limits of real mode, a few others. */
+static void random_real(void)
+{
+    struct state s = state_of();
+    for (unsigned i = 0; i < 8; i++)
+        s.gpr[i] = random32();
+    s.eflags = 2 | (random32() & EFL_STATUS);
+    for (unsigned i = 0; i < SEG_COUNT; i++)
+        if (i != SEG_CS) {
+            const u16 sel = (u16)(one_in(4) ? 0 : below(0x1000));
+            s.seg[i] = (struct segment){ .base = sel * 16u, .limit = one_in(4) ? 0xffffffff : one_in(4) ? 0xfff : 0xffff, .sel = sel,
+                                         .attr = SEG_P | SEG_S | SEG_W | SEG_A };
+        }
+    s.rip = 0;
+    s.vector = 0xff;
+    state_load(&s);
+}
+
+static const struct { const char *name; u8 bytes[15]; bool real, narrow, wide; } loads[] = {
+    { "mov ds, ax", { 0x8e, 0xd8 }, true, true, true }, { "mov es, ax", { 0x8e, 0xc0 }, true, true, true },
+    { "mov fs, [ebx]", { 0x8e, 0x23 }, false, true, true }, { "mov fs, [bx]", { 0x8e, 0x27 }, true, false, false },
+    { "mov ss, ax", { 0x8e, 0xd0 }, true, true, true }, { "pop ds", { 0x1f }, true, true, false },
+    { "pop gs", { 0x0f, 0xa9 }, true, true, true }, { "pop ss", { 0x17 }, true, true, false },
+    { "les eax, [ebx]", { 0xc4, 0x03 }, false, true, false }, { "lds cx, [bx]", { 0xc5, 0x0f }, true, false, false },
+};
+
+START_TEST(segment_loads)
+{
+    const bool wide = _i == 1, real = _i == 2;
+    unsigned taken = 0, tried = 0;
+    if (real) {
+        char err[200];
+        struct jit_options o;
+        machine_real();
+        ck_assert(jit_options_parse(&o, NULL, err, sizeof err));
+        ck_assert_msg(jit_new(C, &o, err, sizeof err), "%s", err);
+    } else
+        machine(wide);
+    for (unsigned n = 0; n < ROUNDS; n++) {
+        const unsigned k = below(ARRAY_LEN(loads));
+        if (!(real ? loads[k].real : wide ? loads[k].wide : loads[k].narrow))
+            continue;
+        if (real)
+            random_real();
+        else
+            random_state(wide);
+        random_load();
+        C->pending = 0;
+        const bool ss = strstr(loads[k].name, " ss");
+        const bool done = run_case(loads[k].bytes, loads[k].name, true);
+        ck_assert(!done || !ss);
+        tried += !ss;
+        taken += done;
+    }
+    ck_assert_msg(taken >= tried / 10, "%u of %u", taken, tried);
     machine_free();
 }
 END_TEST
@@ -272,6 +355,7 @@ int main(void)
     TCase *t = tcase_create("switch");
     tcase_set_timeout(t, 60);
     tcase_add_loop_test(t, short_ways, 0, 2);
+    tcase_add_loop_test(t, segment_loads, 0, 3);
     tcase_add_test(t, none);
     suite_add_tcase(s, t);
     return run_suite(s);
