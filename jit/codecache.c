@@ -144,7 +144,8 @@ void codecache_room(struct jit *j, u32 bytes)
     if (s->cold - s->used < bytes) {
         j->filling = (j->filling + 1) % CODE_SEGMENTS;
         s = &j->segment[j->filling];
-        empty_segment(j, s);
+        for (unsigned i = 0; i < (j->opt.oldest || j->filling ? 1 : CODE_SEGMENTS); i++)
+            empty_segment(j, &j->segment[j->filling + i]);
     }
     enlarge(j, s->used, s->used + bytes);
     enlarge(j, s->cold - bytes, s->cold);

@@ -215,10 +215,12 @@ struct code_unit *compile_unit(struct jit *j, gpa pa, const u8 *host, u32 part)
 struct code_unit *compile_plain(struct jit *j, gpa pa, const u8 *host, u32 part)
 {
     u32 mode = j->mode;
+    bool keep = j->keep_flags;
     j->mode |= MODE_PLAIN;
     j->keep_flags = true;       /* nobody would remember that its successors want some */
     struct code_unit *u = compile_unit(j, pa, host, part);
     j->mode = mode;
+    j->keep_flags = keep;
     return u;
 }
 

@@ -45,6 +45,8 @@ bool jit_new_with(struct vcpu *c, const struct jit_options *o, const struct back
     self_new(j);
     if (!o->check)
         icache_small(c);
+    c->mmu.tlb_fixed = !o->tlb;
+    c->mmu.tlb_no_granules = !o->granules;
     c->jit.jit = j;
     c->engine = &engine;
     return true;

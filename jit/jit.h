@@ -31,6 +31,9 @@ struct vcpu;
     X(ripe, 64, "N: the same for code that is often overwritten, between changes") \
     X(hotter, 500, "N: executions before a unit is made again as a superblock") \
     X(cache, 128, "N: MiB of code cache") \
+    X(oldest, 1, "on|off: a full cache loses its oldest part, not all") \
+    X(tlb, 1, "on|off: the TLB grows and shrinks with what is used") \
+    X(granules, 1, "on|off: large pages have entries of 2 MiB in the TLB") \
     X(limit, 0, "N: translate only the first N units (0: all)") \
     X(count, 0, "on|off: count executed instructions exactly") \
     X(verify, 0, "on|off: check the IR of every unit") \

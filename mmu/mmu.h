@@ -166,6 +166,7 @@ struct mmu {
     u64 pdpte[4];                           /* PAE: loaded with CR3, SDM 3A 4.4.1 */
     u8 phys_bits;
     bool gbpages;                           /* 1 GiB pages exist (CPUID PDPE1GB); true after mmu_init, the owner may change it */
+    bool tlb_fixed, tlb_no_granules;        /* for measurements: tables stay small; large pages have no entries of their own */
     struct tlb *tlb;                        /* everything private to tlb.c */
     const struct mmu_watch *watch;          /* mostly NULL */
     struct tlb_view tables[3];              /* per view, of the address space in use */

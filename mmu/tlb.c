@@ -385,7 +385,7 @@ static bool fill(struct mmu *m, gla a, enum access access, enum view view, struc
     struct tlb_table *reads = set_table(s, view, access == ACCESS_FETCH ? ACCESS_FETCH : ACCESS_READ);
     if (access != ACCESS_WRITE || free_for(reads, page))
         install(m, reads, page, host ? 0 : TLB_SLOW, addend, pa, 0, &w);
-    if (w.page_shift >= GRANULE_SHIFT && host && access != ACCESS_FETCH)
+    if (w.page_shift >= GRANULE_SHIFT && host && access != ACCESS_FETCH && !m->tlb_no_granules)
         fill_granule(m, a, pa, access, view, f, &w);
     if (access == ACCESS_FETCH || !w.writable)
         return true;

@@ -189,7 +189,7 @@ static bool make_room(struct mmu *m, u32 more)
 static bool table_grow(struct mmu *m, struct tlb_table *t)
 {
     t->conflicts = 0;
-    return make_room(m, (TLB_STEP - 1) * t->size) && table_resize(m, t, t->size * TLB_STEP);
+    return !m->tlb_fixed && make_room(m, (TLB_STEP - 1) * t->size) && table_resize(m, t, t->size * TLB_STEP);
 }
 
 u32 table_room(struct mmu *m, struct tlb_table *t, gla page)

@@ -583,6 +583,20 @@ static void many_blocks(void)
     AT_CODE(PAGE_A + BLOCKS * 1040, 0x49, 0x0f, 0x85, LE32(back), 0xf4);
 }
 
+START_TEST(all_goes)
+{
+    protected_with("oldest=off");
+    stub.unit_bytes = 40000;
+    many_blocks();
+    C->rcx = 12;
+    run_from(PAGE_A);
+    ck_assert_uint_eq(C->rax, 12 * BLOCKS);
+    ck_assert_uint_gt(J->count.evictions, 20);
+    ck_assert_uint_eq(J->count.evictions % CODE_SEGMENTS, 0);
+    machine_free();
+}
+END_TEST
+
 START_TEST(oldest_part_goes)
 {
     protected_with("");
@@ -847,6 +861,7 @@ int main(void)
     tcase_add_test(t, code_runs_over_the_limit);
     tcase_add_test(t, marks_go_with_the_last_unit);
     tcase_add_test(t, oldest_part_goes);
+    tcase_add_test(t, all_goes);
     tcase_add_test(t, flags_that_are_missing);
     tcase_add_test(t, limits_are_exact);
     tcase_add_test(t, parts_of_pages);

@@ -370,6 +370,11 @@ START_TEST(test_growth)
     ck_assert_uint_eq(entries_now(), 0);        /* nothing is made before it is needed */
     touch(100);
     u64 small = m.rd_mask;
+    m.tlb_fixed = true;
+    for (unsigned round = 0; round < 4; round++)
+        touch(8000);
+    ck_assert_uint_eq(m.rd_mask, small);
+    m.tlb_fixed = false;
     for (unsigned round = 0; round < 4; round++)
         touch(8000);
     ck_assert_uint_gt(m.rd_mask, small);
