@@ -141,7 +141,7 @@ struct tlb_view {
  * valid names a page that no guest can address (not canonical, another one in each process); should one guess it, it finds a
  * page of its own there: sites.c. */
 struct mmu_site { u64 page, delta; };
-enum { MMU_SITES = 2048, MMU_WRITE_SITES = 1024 };
+enum { MMU_SITES = 4096, MMU_WRITE_SITES = 2048 };
 
 /* Somebody who is told of every write before it happens (-accel check, jit/check.c). host: NULL where it is no memory, or memory
  * that is written through the physical map (code). none: an entry that is not valid, which stands in for the TLB's write tables, so that

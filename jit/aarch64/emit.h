@@ -9,7 +9,7 @@
  *   X19-X26   the guest's RAX RCX RDX RBX RSP RBP RSI RDI
  *   X27       the stack of return addresses (entry.c)
  *   X28       struct vcpu
- *   X29       the sites of the current view (mmu.site[view])
+ *   X29       the sites of the current view (mmu.site[view]), those that are used: SITES_OF_KIND
  *   SP        C's stack
  *
  * V0-V15 are the guest's XMM0-XMM15 once a `need` has loaded them; the upper halves of YMM stay in the vCPU. V16-V31 are used up
@@ -32,6 +32,7 @@ enum host {
     X26, X27, X28, X29, LR, XZR, SP = 31, NO_REG = 0xff,
 };
 enum { RETURNS = X27, VCPU = X28, SITES = X29 };
+enum { SITES_OF_KIND = 1024 };      /* the last ones that read and the first ones that write: 12 bits of displacement, times 8 */
 /* Between units: the RIP that an indirect jump or a return goes to (flags are in the host's then, C is CF), and the page that a key has proved. */
 enum { RIP_REG = X1, PAGE_REG = X0 };
 #define VCPU_OFF(member) ((u32)offsetof(struct vcpu, member))

@@ -77,10 +77,11 @@ static unsigned segment(struct emit *e, const struct ir_ins *ins, unsigned addre
 
 /* --- the check ------------------------------------------------------------------------------------------------------ */
 
-/* From X29 on. Sites are given out by where the code stands, so that neighbours do not share one. 0 means none. */
+/* From X29 on, as far as displacements reach. Sites are given out by where the code stands, so that neighbours do not share one.
+ * 0 means none. */
 static u32 site_off(struct emit *e, const struct ir_ins *ins)
 {
-    u32 n = (e->at >> 3) % (MMU_WRITE_SITES - 1) + 1 + (ins->cc == IR_READ ? 0 : MMU_WRITE_SITES);
+    u32 n = (e->at >> 3) % (SITES_OF_KIND - 1) + 1 + (ins->cc == IR_READ ? 0 : SITES_OF_KIND);
     return n * (u32)sizeof(struct mmu_site);
 }
 

@@ -163,10 +163,12 @@ static void returns(struct emit *e, bool out)
 /* The sites of the current view. */
 static void load_sites(struct emit *e)
 {
-    static_assert(sizeof(((struct vcpu *)0)->mmu.site[0]) == 1 << 15, "shifted by 15");
+    enum { VIEW_SHIFT = 16 };
+    static_assert(sizeof(((struct vcpu *)0)->mmu.site[0]) == 1 << VIEW_SHIFT, "shifted");
+    static_assert((int)SITES_OF_KIND <= (int)MMU_WRITE_SITES && 2 * SITES_OF_KIND * sizeof(struct mmu_site) <= 4096 * 8, "reached");
     load(e, 4, X17, VCPU_OFF(mmu.view));
-    add_any(e, true, SITES, VCPU, VCPU_OFF(mmu.site[0]));
-    rrr(e, ADD | BY(14), true, SITES, SITES, X17);
+    add_any(e, true, SITES, VCPU, VCPU_OFF(mmu.site[0][MMU_WRITE_SITES - SITES_OF_KIND]));
+    rrr(e, ADD | BY(VIEW_SHIFT), true, SITES, SITES, X17);
 }
 
 /* --- in and out ----------------------------------------------------------------------------------------------------- */
