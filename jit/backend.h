@@ -33,6 +33,7 @@ struct backend {
      * registers fewer are left for what single guest instructions need. */
     u8 group_pointers;
     u8 kept_pointers;       /* others that it can keep in memory at a time, for IR_OP_again; 0: it does not emit that */
+    bool aligned_locks;     /* its atomic instructions want operands that are aligned to their size */
     bool self_checks;       /* it emits code, same, and IR_APART */
     bool plain_links;       /* of units with falls_back: an access with IR_SPAN that straddles two pages goes to code_link.plain */
     /* Writes the host's fixed code (entry, leaving, miss paths) at the start of the cache; returns its size in bytes, 0 if it
@@ -55,8 +56,9 @@ struct backend {
     void (*flags_put)(struct vcpu *c, u32 eflags);
 };
 extern const struct backend host_backend;
-/* For golden code tests, set before init: code is emitted as if the host had every feature that the backend knows. It is not to be run. */
-extern bool host_has_all;
+/* For golden code tests, set before init: code is emitted as if the host had every feature that the backend knows (it is not to be run),
+ * or none. */
+extern bool host_has_all, host_has_none;
 
 /* --- before code runs: enter.c --- */
 /* Makes the return-address stack if there is none. */

@@ -63,6 +63,8 @@ ir_val tr_address(struct trans *t, const struct insn *in, unsigned bytes, enum i
 ir_val tr_effective(struct trans *t, const struct insn *in, unsigned size);
 /* [seg: base + disp] where base is a guest register or temporary, at the unit's stack or address size. */
 ir_val tr_ptr(struct trans *t, unsigned seg, ir_val base, s32 disp, unsigned addrsize, unsigned bytes, enum ir_access access);
+/* Makes ins atomic; ins->p was made for it alone. */
+void tr_lock(struct trans *t, struct ir_ins *ins);
 /* Appends op d, a (memory, immediate in whichever of them); fdef from the row of the guest instruction (writes column). */
 struct ir_ins *tr_op(struct trans *t, enum ir_op op, unsigned size, struct tr_operand d, struct tr_operand a);
 static inline ir_val tr_g(unsigned gpr) { return (ir_val)(IR_G + gpr); }

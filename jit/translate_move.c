@@ -54,7 +54,7 @@ static enum tr_result tr_xchg(struct trans *t, const struct insn *in)
     }
     struct ir_ins *ins = tr_op(t, IR_OP_xchg, d.size, d, a);
     if (d.v == IR_MEM)
-        ins->bits |= IR_LOCK;
+        tr_lock(t, ins);
     return TR_NEXT;
 }
 

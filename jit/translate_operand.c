@@ -137,6 +137,18 @@ static void place(struct ir_ins *ins, struct tr_operand o)
         ins->imm = o.imm;
 }
 
+void tr_lock(struct trans *t, struct ir_ins *ins)
+{
+    ins->bits |= IR_LOCK;
+    for (unsigned i = t->u->count; host_backend.aligned_locks && ins->size > 1 && i--;) {
+        struct ir_ins *ptr = &t->u->ins[i];
+        if (ptr->op == IR_OP_ptr && ptr->d == ins->p) {
+            ptr->bits |= IR_ALIGN;
+            return;
+        }
+    }
+}
+
 struct ir_ins *tr_op(struct trans *t, enum ir_op op, unsigned size, struct tr_operand d, struct tr_operand a)
 {
     const struct insn *in = t->u->guest[t->gi];
@@ -145,7 +157,7 @@ struct ir_ins *tr_op(struct trans *t, enum ir_op op, unsigned size, struct tr_op
     place(ins, a);
     ins->fdef &= insn_rows[in->row].writes;
     if (in->lock && d.v == IR_MEM)
-        ins->bits |= IR_LOCK;
+        tr_lock(t, ins);
     return ins;
 }
 

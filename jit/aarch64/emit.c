@@ -48,6 +48,8 @@ void emit_release(struct emit *e, unsigned reg)
 /* Those that are in no register of their own, zero-extended. */
 static unsigned fetch(struct emit *e, ir_val v, unsigned size)
 {
+    if (v == IR_MEM && e->loaded != NO_REG)
+        return e->loaded;
     unsigned reg = emit_scratch(e);
     if (v == IR_MEM)
         ldr(e, size, reg, emit_home(e, e->ins->p), (u32)e->ins->disp);
@@ -123,6 +125,10 @@ void emit_done(struct emit *e, ir_val v, unsigned reg, unsigned size)
     }
     if (home == reg)
         return;
+    if (v == IR_MEM && e->loaded != NO_REG) {
+        emit_release(e, reg);
+        return;
+    }
     if (v == IR_MEM)
         str(e, size, reg, emit_home(e, e->ins->p), (u32)e->ins->disp);
     else if (ir_is_high(v))
@@ -170,7 +176,10 @@ static void emit_one(struct emit *e, const struct ir_ins *ins)
 {
     u32 at = e->at;
     e->ins = ins;
-    emit_ops[ins->op](e, ins);
+    if (ins->bits & IR_LOCK && ins->d == IR_MEM)
+        emit_atomic(e, ins);
+    else
+        emit_ops[ins->op](e, ins);
     if (is_check(ins))
         e->checks += e->at - at;
     if (!(ins->flive & IR_NZCV))
@@ -206,7 +215,7 @@ static void emit_entrances(struct emit *e)
 {
     bool host = wants_host_flags(e->u), any = e->u->flags_in & IR_NZCV, wide = mode_code_size(e->u->mode) == 8;
     e->inverted = false;
-    e->operands = NO_REG;
+    e->operands = e->loaded = NO_REG;
     u32 over = 0;
     if (any && host) {
         e->out->entry = e->at;

@@ -74,6 +74,7 @@ struct emit {
     bool inverted;                  /* FLAGS_HOST: C is not CF but its inverse */
     u16 pointers;                   /* operations ptr: as many accesses are counted */
     u8 taken;                       /* scratch registers in use, a bit each */
+    u8 loaded;                      /* NO_REG, or what was in the operand in memory, which is dealt with already (emit_atomic.c) */
     u8 operands;                    /* flags_adjust's register, until flags_parity; NO_REG: none */
     u8 temp_reg[IR_MAX_TEMPS];      /* host register of a temporary, NO_REG: not yet, no more */
     u16 last_use[IR_MAX_TEMPS];     /* index of the last operation that names it */
@@ -187,6 +188,10 @@ void flags_from(struct emit *e, const struct ir_ins *ins, unsigned result, unsig
 /* The host's condition for cc, after moving the flags where they have to be. For CC_P a register is looked at: *reg, bit 0 set:
  * odd parity; returns AL. */
 unsigned flags_condition_of(struct emit *e, unsigned cc, unsigned *reg);
+
+/* --- emit_atomic.c --- */
+extern bool host_has_lse;
+void emit_atomic(struct emit *e, const struct ir_ins *ins);     /* with IR_LOCK, d in memory */
 
 /* --- emit_mem.c, emit_exit.c, emit_alu.c, emit_shift.c: one function per operation --- */
 typedef void emit_fn(struct emit *e, const struct ir_ins *ins);

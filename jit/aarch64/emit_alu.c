@@ -2,8 +2,7 @@
  *
  * Operations of 4 and 8 bytes are mostly one instruction. Those of 1 and 2 bytes, where somebody reads their flags, are done at the
  * top of a 32-bit register, where the host's flags are the guest's; the result goes into its place by a bit-field move.
- *
- * One vCPU runs, and interrupts are taken between units, so operations with IR_LOCK are as atomic as the others.
+ * Those with IR_LOCK: emit_atomic.c.
  */
 #include "jit/aarch64/emit.h"
 

@@ -481,8 +481,10 @@ u32 entry_init(struct jit *j, u8 *rw, u8 *rx, u32 room)
     struct emit *e = calloc(1, sizeof *e);
     if (!e)
         return 0;
-    enum { CAP_FLAGM = 1 << 27 };
-    host_has_flagm = host_has_all || getauxval(AT_HWCAP) & CAP_FLAGM;
+    enum { CAP_ATOMICS = 1 << 8, CAP_FLAGM = 1 << 27 };
+    const unsigned long have = host_has_none ? 0 : host_has_all ? ~0ul : getauxval(AT_HWCAP);
+    host_has_flagm = have & CAP_FLAGM;
+    host_has_lse = have & CAP_ATOMICS;
     caches_lie = !test_caches(rw, rx);
     e->j = j;
     e->u = &none;

@@ -48,7 +48,7 @@ static void put_flags(struct vcpu *c, u32 eflags)
     c->jit.flag_a = (eflags & EFL_PF ? 0 : 1) | (eflags & EFL_AF ? (u64)16 << 32 : 0);
 }
 
-bool host_has_all;
+bool host_has_all, host_has_none;
 
 const struct backend host_backend = {
     .name = "AArch64",
@@ -63,5 +63,6 @@ const struct backend host_backend = {
     .flags_put = put_flags,
     .group_pointers = 3,
     .self_checks = true,
+    .aligned_locks = true,
     .kept_pointers = JIT_POINTERS,
 };

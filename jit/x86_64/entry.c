@@ -602,11 +602,11 @@ static void write_step(struct emit *e, u32 leave_stored)
 
 static void look_at_host(void)
 {
-    u32 a, b, c, d, xcr0 = 0;
+    u32 a, b, c = 0, d, xcr0 = 0;
     if (__get_cpuid(1, &a, &b, &c, &d) && c & bit_OSXSAVE)
         __asm__ volatile("xgetbv" : "=a"(xcr0), "=d"(d) : "c"(0));
-    host_has_avx = host_has_all || ((xcr0 & 6) == 6 && c & bit_AVX);
-    host_has_bmi2 = host_has_all || (__get_cpuid_count(7, 0, &a, &b, &c, &d) && b & bit_BMI2);
+    host_has_avx = host_has_all || (!host_has_none && (xcr0 & 6) == 6 && c & bit_AVX);
+    host_has_bmi2 = host_has_all || (!host_has_none && __get_cpuid_count(7, 0, &a, &b, &c, &d) && b & bit_BMI2);
 }
 
 u32 entry_init(struct jit *j, u8 *rw, u8 *rx, u32 room)

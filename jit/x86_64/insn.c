@@ -49,8 +49,8 @@ bool insn_host_has(unsigned feature)
 {
     static s8 known[CPUID_FEATURE_COUNT];
     const bool ymm = feature == CPUID_AVX || feature == CPUID_AVX2 || feature == CPUID_FMA || feature == CPUID_F16C;
-    if (feature == CPUID_BASE || host_has_all)
-        return true;
+    if (feature == CPUID_BASE || host_has_all || host_has_none)
+        return feature == CPUID_BASE || host_has_all;
     if (!known[feature])
         known[feature] = host_reports(feature) && (!ymm || host_ymm()) ? 1 : -1;
     return known[feature] > 0;

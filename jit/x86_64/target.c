@@ -46,7 +46,7 @@ static void flags_put(struct vcpu *c, u32 eflags)
     c->jit.flags = (eflags & (EFL_STATUS & 0xff)) << 8 | (eflags & EFL_OF ? 1 : 0);
 }
 
-bool host_has_all;
+bool host_has_all, host_has_none;
 
 const struct backend host_backend = {
     .name = "x86-64",

@@ -15,11 +15,14 @@ csh host_open(void)
     if (cs_open(CS_ARCH_ARM64, CS_MODE_ARM, &h) != CS_ERR_OK)
         return 0;
     cs_option(h, CS_OPT_DETAIL, CS_OPT_ON);
+    cs_option(h, CS_OPT_SKIPDATA, CS_OPT_ON);       /* what it does not know has no detail: newer() */
     return h;
 }
 
 bool host_branch(const cs_insn *in, u64 *target)
 {
+    if (!in->detail)
+        return false;
     const cs_arm64 *a = &in->detail->arm64;
     switch (in->id) {
     case ARM64_INS_ADR: case ARM64_INS_B: case ARM64_INS_BL: case ARM64_INS_CBZ: case ARM64_INS_CBNZ: case ARM64_INS_TBZ: case ARM64_INS_TBNZ: break;
@@ -62,8 +65,42 @@ static bool adds_to_known(const cs_insn *in, u64 *offset, bool *by_imm)
     return false;
 }
 
+/* Instructions of ARMv8.1 to v8.5 that Capstone 4 does not know. */
+static void newer(const cs_insn *in, char *to, size_t room)
+{
+    static const struct { u32 mask, bits; const char *name; } atomic[] = {
+        { 0x3fe0fc00, 0x38e00000, "ldaddal" }, { 0x3fe0fc00, 0x38e01000, "ldclral" }, { 0x3fe0fc00, 0x38e02000, "ldeoral" },
+        { 0x3fe0fc00, 0x38e03000, "ldsetal" }, { 0x3fe0fc00, 0x38e08000, "swpal" }, { 0x3fe0fc00, 0x08e0fc00, "casal" },
+    };
+    u32 w;
+    memcpy(&w, in->bytes, sizeof w);
+    const unsigned s = w >> 16 & 31, n = w >> 5 & 31, t = w & 31;
+    const char x = w >> 30 == 3 ? 'x' : 'w', *const size[4] = { "b", "h", "", "" };
+    for (unsigned i = 0; i < ARRAY_LEN(atomic); i++) {
+        char source[8];
+        if ((w & atomic[i].mask) != atomic[i].bits)
+            continue;
+        if (s == 31)
+            snprintf(source, sizeof source, "%czr", x);
+        else
+            snprintf(source, sizeof source, "%c%u", x, s);
+        snprintf(to, room, "%s%s %s, %c%u, [x%u]", atomic[i].name, size[w >> 30], source, x, t, n);
+        return;
+    }
+    if (w == 0xd500401f)
+        snprintf(to, room, "cfinv");
+    else if ((w & 0xffe07c10) == 0xba000400)
+        snprintf(to, room, "rmif x%u, #%u, #%u", n, w >> 15 & 63, w & 15);
+    else
+        snprintf(to, room, ".word 0x%08x", w);
+}
+
 void host_text(csh h, const cs_insn *in, bool first, char *to, size_t room)
 {
+    if (!in->detail) {
+        newer(in, to, room);
+        return;
+    }
     const cs_arm64 *a = &in->detail->arm64;
     char name[100], text[160];
     u64 offset = 0;
@@ -95,6 +132,8 @@ void host_text(csh h, const cs_insn *in, bool first, char *to, size_t room)
 /* MOVZ, then MOVKs. */
 unsigned host_pointer(const cs_insn *in, size_t n, char *to, size_t room)
 {
+    if (!in->detail)
+        return 0;
     const cs_arm64_op *o = in->detail->arm64.operands;
     if ((in->id != ARM64_INS_MOV && in->id != ARM64_INS_MOVZ) || o[1].type != ARM64_OP_IMM)
         return 0;

@@ -15,7 +15,7 @@
 #include "cpu/insn.h"
 #include "cpu/types.h"
 
-enum { MAX_CASES = 700, MAX_GUESTS = 24, MAX_BYTES = 128 };
+enum { MAX_CASES = 800, MAX_GUESTS = 24, MAX_BYTES = 128 };
 /* Offsets in the page of a case: where its own code may end, and code that reads no flag and overwrites all (the last
  * instruction is followed by a jump there, and it is a target for others). */
 enum { PAGE_ROOM = 0x400, PAGE_TARGET = 0x800 };

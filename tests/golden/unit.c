@@ -53,7 +53,7 @@ static void machine_of(unsigned mode)
     sysreg_refresh_mmu(C);
     segment_refresh(C);
     ck_assert(C->code_size == mode);
-    host_has_all = true;
+    host_has_all = !host_has_none;
     ck_assert(jit_options_parse(&o, "self=0,cache=32", err, sizeof err));
     ck_assert_msg(jit_new(C, &o, err, sizeof err), "%s", err);
     jit_of(C)->op_at = op_at;

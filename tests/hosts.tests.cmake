@@ -1,0 +1,31 @@
+# AArch64 hosts have pages of 4, 16 or 64 KiB, and more or fewer instructions. The emulator of a cross build gives its programs any of
+# them: what maps and protects memory, and a boot, with the larger two; random programs on an ARMv8.0.
+if(CMAKE_CROSSCOMPILING AND SHADOW86_HOST STREQUAL aarch64)
+    add_test(NAME fuzz.random-programs.baseline
+        COMMAND ${CMAKE_CROSSCOMPILING_EMULATOR} -cpu cortex-a53 $<TARGET_FILE:random-programs> -limit 120 -seed 1 -n 40)
+    add_test(NAME unit.test_insn_run.baseline COMMAND ${CMAKE_CROSSCOMPILING_EMULATOR} -cpu cortex-a53 $<TARGET_FILE:test_insn_run>)
+    set_tests_properties(fuzz.random-programs.baseline PROPERTIES LABELS fuzz TIMEOUT 300)
+    set_tests_properties(unit.test_insn_run.baseline PROPERTIES LABELS unit TIMEOUT 300)
+    foreach(kib 16 64)
+        math(EXPR bytes "${kib} * 1024")
+        set(emulator ${CMAKE_CROSSCOMPILING_EMULATOR} -p ${bytes})
+        foreach(program test_jit_enter test_jit_units test_physmap)
+            add_test(NAME unit.${program}.${kib}k-pages COMMAND ${emulator} $<TARGET_FILE:${program}>)
+            set_tests_properties(unit.${program}.${kib}k-pages PROPERTIES LABELS unit TIMEOUT 300 SKIP_RETURN_CODE 77)
+        endforeach()
+        add_test(NAME fuzz.random-programs.${kib}k-pages
+            COMMAND ${emulator} $<TARGET_FILE:random-programs> -limit 120 -seed ${kib} -n 20)
+        set_tests_properties(fuzz.random-programs.${kib}k-pages PROPERTIES LABELS fuzz TIMEOUT 300)
+        set(program ${CMAKE_BINARY_DIR}/run-shadow86-${kib}k)
+        string(JOIN " " words ${emulator})
+        file(WRITE ${program} "#!/bin/sh\nexec ${words} ${CMAKE_BINARY_DIR}/shadow86 \"$@\"\n")
+        file(CHMOD ${program} PERMISSIONS OWNER_READ OWNER_WRITE OWNER_EXECUTE GROUP_READ GROUP_EXECUTE)
+        if(PYTHON3)
+            foreach(name hello freedos)
+                add_test(NAME boot.${name}.${kib}k-pages
+                    COMMAND ${PYTHON3} ${CMAKE_SOURCE_DIR}/tests/boot/boot.py --shadow86 ${program} ${name})
+                set_tests_properties(boot.${name}.${kib}k-pages PROPERTIES LABELS boot TIMEOUT 180 SKIP_RETURN_CODE 77)
+            endforeach()
+        endif()
+    endforeach()
+endif()
