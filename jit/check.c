@@ -312,11 +312,17 @@ static bool may_go_on(struct jit_check *k)
     return true;
 }
 
-/* It makes data of all flags, those included that are undefined: from there on both sides may be right. */
+/* It makes data of all flags, those included that are undefined (as a fault's frame does): from there on both sides may be right. */
 static bool exposes_flags(const struct insn *in)
 {
     interp_fn *run = insn_rows[in->row].run;
     return run == in_pushf || run == in_lahf;
+}
+
+/* Has the instruction that stood at rip ended in a fault, which is delivered already? (16 bits of RIP tell, in every mode.) */
+static bool faulted(const struct vcpu *c, const struct insn *in, u64 rip)
+{
+    return !(insn_rows[in->row].attr & (ATTR_BRANCH | ATTR_STRING)) && (u16)c->rip != (u16)(rip + in->len);
 }
 
 /* The interpreter, until it agrees with the unit. */
@@ -339,11 +345,12 @@ static bool interpret(struct jit_check *k, u32 flags)
         }
         const u64 rcx = c->rcx;
         const u32 undefined = k->undefined;
+        const u64 rip = c->rip;
         c->shadow = SHADOW_NONE;
         const struct insn *in = interp_one(c);
+        exposed |= undefined && (!in || faulted(c, in, rip) || exposes_flags(in));
         if (!in)
             continue;
-        exposed |= undefined && exposes_flags(in);
         note_undefined(k, in, rcx);
     }
 }
