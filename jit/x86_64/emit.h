@@ -51,6 +51,9 @@ static inline s32 site_disp(unsigned view, bool write, u32 n)
 {
     return VCPU_DISP(mmu.site[0][0]) + (s32)((view * MMU_SITES + (write ? MMU_WRITE_SITES : 0) + n) * sizeof(struct mmu_site));
 }
+/* Its fields, with reg added to its displacement. */
+static inline struct rm site_page(unsigned reg, s32 disp) { return rm_index(RBP, reg, 0, disp + (s32)offsetof(struct mmu_site, page)); }
+static inline struct rm site_delta(unsigned reg, s32 disp) { return rm_index(RBP, reg, 0, disp + (s32)offsetof(struct mmu_site, delta)); }
 struct tail {
     u8 kind, flags;         /* enum flags_at there */
     u8 reg, form, index;    /* MISS: the pointer's register, enum miss_form; MISS_PAGE: the register that says which site */
@@ -125,6 +128,8 @@ void flags_emit_leave(struct emit *e, bool live);   /* they have to be in memory
 
 struct tlb_fields { s32 table, mask; };     /* displacements from RBP */
 struct tlb_fields tlb_fields(bool write, bool large);       /* emit_mem.c */
+/* reg = where the address's page stands among the sites that are found by it: what site_page adds. emit_mem.c */
+void emit_page_place(struct emit *e, unsigned reg, unsigned address);
 
 /* --- emit_mem.c, emit_exit.c, emit_alu.c: one function per operation --- */
 typedef void emit_fn(struct emit *e, const struct ir_ins *ins);

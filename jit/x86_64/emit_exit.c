@@ -467,7 +467,7 @@ static void tail_miss(struct emit *e, struct tail *t)
         n++;
     bool write = t->access.access != IR_READ;
     if (t->form == MISS_PAGE)   /* offset in the page -> address */
-        enc(e, (struct enc){ .w = true }, 0x03, t->reg, rm_index(RBP, t->index, 0, site_disp(t->access.view, write, 0) + (s32)offsetof(struct mmu_site, page)));
+        enc(e, (struct enc){ .w = true }, 0x03, t->reg, site_page(t->index, site_disp(t->access.view, write, 0)));
     call_to(e, fixed->miss[t->form][write][t->access.view][n]);
     emit_jump_to(e, t->back);           /* where it returns to, so that the host's return predictor keeps its order */
     static_assert(sizeof(struct code_access) == 32, "entry.c reads it");

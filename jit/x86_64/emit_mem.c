@@ -206,6 +206,15 @@ static void check_site(struct emit *e, const struct ir_ins *ins, unsigned p)
     found(e, ins, p, t, rm_vcpu(site + (s32)offsetof(struct mmu_site, delta)));
 }
 
+void emit_page_place(struct emit *e, unsigned reg, unsigned address)
+{
+    enc(e, D, 0x8b, reg, rm_reg(address));
+    enc(e, (struct enc){ .imm_bytes = 1 }, 0xc1, 5, rm_reg(reg));       /* shr */
+    put8(e, PAGE_SITES_SHIFT);
+    enc(e, (struct enc){ .imm_bytes = 4 }, 0x81, 4, rm_reg(reg));       /* and */
+    put32(e, PAGE_SITES_MASK);
+}
+
 /* For which site it is; and where the address is computed a second time, for its index register meanwhile. */
 static bool scratch_for_page(const struct emit *e, const struct ir_ins *ins)
 {
@@ -217,14 +226,10 @@ static void check_by_address(struct emit *e, const struct ir_ins *ins, unsigned 
 {
     s32 first = site_disp(mode_view(e->u->mode), ins->cc != IR_READ, 0);
     unsigned index = emit_scratch(e);
-    enc(e, D, 0x8b, index, rm_reg(p));
-    enc(e, (struct enc){ .imm_bytes = 1 }, 0xc1, 5, rm_reg(index));     /* shr */
-    put8(e, PAGE_SITES_SHIFT);
-    enc(e, (struct enc){ .imm_bytes = 4 }, 0x81, 4, rm_reg(index));     /* and */
-    put32(e, PAGE_SITES_MASK);
-    struct tail *t = check_page(e, ins, p, MISS_PAGE, 0, rm_index(RBP, index, 0, first + (s32)offsetof(struct mmu_site, page)));
+    emit_page_place(e, index, p);
+    struct tail *t = check_page(e, ins, p, MISS_PAGE, 0, site_page(index, first));
     t->index = (u8)index;
-    found(e, ins, p, t, rm_index(RBP, index, 0, first + (s32)offsetof(struct mmu_site, delta)));
+    found(e, ins, p, t, site_delta(index, first));
     emit_release(e, index);
 }
 

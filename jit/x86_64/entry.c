@@ -316,24 +316,12 @@ static void delta_or_pointer(struct emit *e, unsigned p)
 /* Which of the stubs: the access's pointer is in p. */
 struct miss_case { unsigned p, view; bool write; };
 
-static void count_found(struct emit *e, enum code_found where)
+/* reg is lost. */
+static void count_found(struct emit *e, unsigned reg, enum code_found where)
 {
-    enc(e, W, 0x8b, RAX, rm_mem(RSI, AT_MISSES));
-    enc(e, D, 0xff, 0, rm_mem(RAX, (s32)where * 4));            /* inc dword */
+    enc(e, W, 0x8b, reg, rm_mem(RSI, AT_MISSES));
+    enc(e, D, 0xff, 0, rm_mem(reg, (s32)where * 4));            /* inc dword */
 }
-
-/* reg = the page's place among the sites that are found by the address */
-static void place_of_page(struct emit *e, unsigned reg, unsigned page)
-{
-    enc(e, D, 0x8b, reg, rm_reg(page));
-    enc(e, (struct enc){ .imm_bytes = 1 }, 0xc1, 5, rm_reg(reg));
-    put8(e, PAGE_SITES_SHIFT);
-    enc(e, (struct enc){ .imm_bytes = 4 }, 0x81, 4, rm_reg(reg));
-    put32(e, PAGE_SITES_MASK);
-}
-
-static struct rm site_page(unsigned reg, s32 disp) { return rm_index(RBP, reg, 0, disp + (s32)offsetof(struct mmu_site, page)); }
-static struct rm site_delta(unsigned reg, s32 disp) { return rm_index(RBP, reg, 0, disp + (s32)offsetof(struct mmu_site, delta)); }
 
 /* RAX: page, RDX: delta. They go into the sites that `own` and `near` ask for. */
 static void write_found(struct emit *e, struct miss_case m, bool own, bool near)
@@ -343,7 +331,7 @@ static void write_found(struct emit *e, struct miss_case m, bool own, bool near)
     store(e, RCX, VCPU_DISP(jit.temp[3]));
     /* RCX may be p: not changed from here on */
     if (near) {
-        place_of_page(e, RCX, RAX);
+        emit_page_place(e, RCX, RAX);
         enc(e, W, 0x89, RAX, site_page(RCX, pages));
         enc(e, W, 0x89, RDX, site_delta(RCX, pages));
     }
@@ -363,7 +351,7 @@ static void write_through_tlb(struct emit *e, struct miss_case m, bool own, u32 
 {
     for (unsigned large = 0; large < 2; large++) {
         u32 none = write_tlb_lookup(e, m.p, m.write, large);
-        count_found(e, large ? FOUND_LARGE : FOUND_TLB);
+        count_found(e, RAX, large ? FOUND_LARGE : FOUND_TLB);
         enc(e, W, 0x8b, RDX, rm_mem(RDX, offsetof(struct tlb_entry, addend)));
         move(e, RAX, m.p);
         enc(e, (struct enc){ .w = true, .imm_bytes = 4 }, 0x81, 4, rm_reg(RAX));
@@ -388,15 +376,14 @@ static void write_site_miss(struct emit *e, struct miss_case m, u32 slow)
     enc(e, W, 0x63, RDX, rm_mem(RSI, AT_SITE));
     enc(e, W, 0x03, m.p, site_page(RDX, 0));                    /* offset in the page -> address */
     check_alignment(e, m.p, slow);
-    place_of_page(e, RAX, m.p);
+    emit_page_place(e, RAX, m.p);
     enc(e, D, 0x0fb6, RDX, rm_mem(RSI, AT_BYTES));
     enc(e, W, 0x03, RDX, rm_reg(m.p));
     enc(e, W, 0x2b, RDX, site_page(RAX, pages));
     enc(e, (struct enc){ .w = true, .imm_bytes = 4 }, 0x81, 7, rm_reg(RDX));
     put32(e, PAGE_SIZE);
     u32 far = emit_jump_if(e, 7);                               /* ja */
-    enc(e, W, 0x8b, RDX, rm_mem(RSI, AT_MISSES));
-    enc(e, D, 0xff, 0, rm_mem(RDX, FOUND_NEAR * 4));
+    count_found(e, RDX, FOUND_NEAR);
     enc(e, W, 0x8b, RDX, site_delta(RAX, pages));
     enc(e, W, 0x8b, RAX, site_page(RAX, pages));
     write_found(e, m, true, false);

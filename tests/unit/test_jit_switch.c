@@ -90,10 +90,16 @@ static void long_mode(void)
     C->seg[SEG_CS].attr = (u16)((C->seg[SEG_CS].attr & ~SEG_D) | SEG_L);
 }
 
-static void machine(bool wide)
+static void translator(void)
 {
     char err[200];
     struct jit_options o;
+    ck_assert(jit_options_parse(&o, NULL, err, sizeof err));
+    ck_assert_msg(jit_new(C, &o, err, sizeof err), "%s", err);
+}
+
+static void machine(bool wide)
+{
     machine_protected();
     C->gdtr.limit = S_GDT_END + 15;
     set_descriptor(S_GDT_END, make_descriptor(0, 0xfffff, 0x9b, wide ? 0xa : 0xc));
@@ -105,8 +111,7 @@ static void machine(bool wide)
     C->cr4 |= CR4_SMAP;
     sysreg_refresh_mmu(C);
     segment_refresh(C);
-    ck_assert(jit_options_parse(&o, NULL, err, sizeof err));
-    ck_assert_msg(jit_new(C, &o, err, sizeof err), "%s", err);
+    translator();
 }
 
 static u16 random_code(void)
@@ -307,11 +312,8 @@ START_TEST(segment_loads)
     const bool wide = _i == 1, real = _i == 2;
     unsigned taken = 0, tried = 0;
     if (real) {
-        char err[200];
-        struct jit_options o;
         machine_real();
-        ck_assert(jit_options_parse(&o, NULL, err, sizeof err));
-        ck_assert_msg(jit_new(C, &o, err, sizeof err), "%s", err);
+        translator();
     } else
         machine(wide);
     for (unsigned n = 0; n < ROUNDS; n++) {
